@@ -56,7 +56,8 @@ class Build(msgspec.Struct, frozen=True, tag_field="kind", tag="build"):
     Attributes:
         system: triple of the host system. cpu: its baseline.
         out: logical path of the output.
-        source: derivation id of the tree that is copied, writable, to `/build/source`; or None.
+        sources: path below /build to derivation id; each tree is copied there, writable. The script starts
+            in `/build/source` where there is one.
         inputs: logical path to derivation id; mounted read-only.
         links: symbolic links of the sandbox's root outside of /hermetic, such as `/bin/sh`.
         env: the whole environment, but for what depends on the machine's size (`JOBS`, `MAKEFLAGS`).
@@ -69,7 +70,7 @@ class Build(msgspec.Struct, frozen=True, tag_field="kind", tag="build"):
     system: str
     cpu: str
     out: str
-    source: str | None
+    sources: dict[str, str]
     inputs: dict[str, str]
     links: dict[str, str]
     env: dict[str, str]
@@ -86,10 +87,7 @@ def inputs_of(drv: Derivation) -> tuple[str, ...]:
         return ()
     if isinstance(drv, Unpack):
         return (drv.source,)
-    direct = set(drv.inputs.values())
-    if drv.source is not None:
-        direct.add(drv.source)
-    return tuple(sorted(direct))
+    return tuple(sorted({*drv.inputs.values(), *drv.sources.values()}))
 
 
 def derivation_id(drv: Derivation) -> str:
@@ -107,7 +105,7 @@ def build_key(drv: Derivation, content_of: Callable[[str], str]) -> str:
     if isinstance(drv, Unpack):
         record["source"] = content_of(drv.source)
     elif isinstance(drv, Build):
-        record["source"] = None if drv.source is None else content_of(drv.source)
+        record["sources"] = {path: content_of(i) for path, i in drv.sources.items()}
         record["inputs"] = {path: content_of(i) for path, i in drv.inputs.items()}
     return hashing.digest(hashing.BUILD_KEY, hashing.canonical(record))
 

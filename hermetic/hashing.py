@@ -34,7 +34,7 @@ def encode_base32(raw: bytes) -> str:
 def canonical(value: Any) -> bytes:
     """The one encoding of a value made of str, int, bool, None, list and dict with str keys.
 
-    Sorted keys, no white space, UTF-8, nothing omitted. Floats are refused: their text depends on who prints it.
+    Sorted keys, no white space, UTF-8, nothing omitted. Floats are refused: there is no one text for them.
 
     Raises:
         TypeError: a value of another type.

@@ -35,5 +35,5 @@ SYSTEMS: Final[dict[str, System]] = {
     )
 }
 
-# The seeds (compiler, shell) are x86_64 programs, so this is the one machine that builds. Outputs are for all.
+# The seeds (compiler, shell) are x86_64 programs, so this is the one machine that builds.
 BUILD_SYSTEM: Final = SYSTEMS["x86_64"]

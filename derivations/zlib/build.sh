@@ -1,0 +1,3 @@
+./configure --static --prefix="$out"
+make libz.a
+make install

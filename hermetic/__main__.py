@@ -1,0 +1,5 @@
+"""`python -m hermetic`."""
+
+from hermetic.cli.main import main
+
+main()

@@ -1,0 +1,112 @@
+"""Joins the store, the sandbox, the fetcher and the engine, for every command that may have to build."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from hermetic import plan
+from hermetic.cli.progress import showing, size
+from hermetic.cli.session import Session
+from hermetic.derivation import Fetch
+from hermetic.errors import BuildFailure, HermeticError
+from hermetic.instantiate import Instance
+from hermetic.realize.engine import Engine
+from hermetic.realize.events import Event, Listener, Transfer
+from hermetic.realize.jobserver import Jobserver
+from hermetic.realize.local import LocalExecutor
+from hermetic.realize.steps import Steps
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How to realize; see `hermetic realize --help`."""
+
+    jobs: int
+    keep_going: bool = False
+    keep_failed: bool = False
+    offline: bool = False
+    dry_run: bool = False
+    verbose: bool = False
+
+
+def realize_all(session: Session, instances: list[Instance], options: Options) -> dict[str, str]:
+    """Realize targets; target label to store object.
+
+    Raises:
+        HermeticError: a failure; with `keep_going`, after everything else has been done.
+    """
+    with engine(session, instances, options) as run:
+        if options.dry_run:
+            _print_plan(run)
+            return {}
+        outcome = run.run()
+    if outcome.failures:
+        raise _summary(run, outcome.failures, outcome.skipped)
+    return outcome.objects
+
+
+@contextmanager
+def engine(session: Session, instances: list[Instance], options: Options) -> Iterator[Engine]:
+    """An engine over the session's store, with progress shown while the block runs."""
+    from hermetic.fetch import Fetcher
+
+    store = session.store
+    work = plan.merge(instances)
+    fetch_ids = {(p.name, p.version): drv_id for drv_id, p in work.pins.items()}
+    with showing(options.verbose) as listener, store.workspace("run") as space:
+        jobserver = Jobserver(space / "jobserver", options.jobs)
+        executor = LocalExecutor(store, jobserver, listener, keep_failed=options.keep_failed)
+
+        def fetcher() -> Fetcher:
+            def progress(pin: object, done: int, total: int, mirror: str) -> None:
+                drv_id = fetch_ids.get((pin.name, pin.version))  # type: ignore[attr-defined]
+                if drv_id:
+                    listener(Transfer(drv_id, done, total, mirror))
+
+            return Fetcher(store.download_dir, offline=options.offline, progress=progress)
+
+        steps = Steps(
+            store,
+            executor,
+            fetcher,
+            listener,
+            offline=options.offline,
+            keep_failed=options.keep_failed,
+        )
+        try:
+            yield Engine(steps, work, jobserver, keep_going=options.keep_going, listener=listener)
+        finally:
+            steps.close()
+            executor.close()
+            jobserver.close()
+
+
+def _print_plan(run: Engine) -> None:
+    todo = run.pending()
+    if not todo:
+        print("nothing to do", file=sys.stderr)
+    for drv_id in todo:
+        drv = run.work.derivations[drv_id]
+        word = {"Fetch": "fetch", "Unpack": "unpack", "Build": "build"}[type(drv).__name__]
+        extra = f"  {size(drv.size)}" if isinstance(drv, Fetch) else ""
+        print(f"would {word} {plan.label(drv)}{extra}", file=sys.stderr)
+
+
+def _summary(run: Engine, failures: dict[str, HermeticError], skipped: list[str]) -> HermeticError:
+    if len(failures) == 1 and not skipped:
+        return next(iter(failures.values()))
+    lines = []
+    for drv_id, error in failures.items():
+        lines += [f"{plan.label(run.work.derivations[drv_id])}: {error.message}", *error.details]
+    worst = max((e.exit_code for e in failures.values()), default=BuildFailure.exit_code)
+    summary = BuildFailure(
+        f"{len(failures)} failed, {len(skipped)} not tried because of them", details=tuple(lines)
+    )
+    summary.exit_code = worst if len({e.exit_code for e in failures.values()}) == 1 else BuildFailure.exit_code
+    return summary
+
+
+__all__ = ["Event", "Listener", "Options", "engine", "realize_all"]

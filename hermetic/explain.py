@@ -1,0 +1,148 @@
+"""Says in words why two derivations differ. Pure.
+
+Both graphs are walked side by side. Each pair of derivations that differs is told once, with the causes
+that lie in itself; what differs only because an input differs says which.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from hermetic.derivation import Build, Derivation, Fetch, Unpack
+from hermetic.plan import label
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One pair of derivations that differ.
+
+    Attributes:
+        left, right: labels of the two. causes: differences in themselves, one a line.
+        through: labels of the inputs that differ.
+    """
+
+    left: str
+    right: str
+    causes: tuple[str, ...]
+    through: tuple[str, ...]
+
+
+def explain(
+    left_graph: Mapping[str, Derivation],
+    left: str,
+    right_graph: Mapping[str, Derivation],
+    right: str,
+) -> list[Change]:
+    """All pairs that differ, from the two roots downwards. Empty: both are the same derivation."""
+    changes: list[Change] = []
+    seen: set[tuple[str, str]] = set()
+    queue = [(left, right)]
+    for pair in queue:  # grows while it is walked
+        if pair in seen or pair[0] == pair[1]:
+            continue
+        seen.add(pair)
+        one, other = left_graph[pair[0]], right_graph[pair[1]]
+        causes = tuple(_causes(one, other))
+        below = [p for p in _paired_inputs(one, other) if p[0] != p[1]]
+        through = tuple(_pair_label(left_graph[a], right_graph[b]) for a, b in below)
+        changes.append(Change(label(one), label(other), causes, tuple(dict.fromkeys(through))))
+        queue += below
+    return changes
+
+
+def _pair_label(one: Derivation, other: Derivation) -> str:
+    return label(one) if label(one) == label(other) else f"{label(one)} → {label(other)}"
+
+
+def _paired_inputs(one: Derivation, other: Derivation) -> Iterator[tuple[str, str]]:
+    if isinstance(one, Unpack) and isinstance(other, Unpack):
+        yield one.source, other.source
+    elif isinstance(one, Build) and isinstance(other, Build):
+        for path in sorted(one.sources.keys() & other.sources.keys()):
+            yield one.sources[path], other.sources[path]
+        theirs = {_neutral(path, other): drv_id for path, drv_id in other.inputs.items()}
+        for path in sorted(one.inputs):
+            if _neutral(path, one) in theirs:
+                yield one.inputs[path], theirs[_neutral(path, one)]
+
+
+def _neutral(path: str, drv: Build) -> str:
+    """A logical path or text with the host system's own words taken out, so that two targets can be compared."""
+    return path.replace(drv.system, "HOST")
+
+
+def _causes(one: Derivation, other: Derivation) -> Iterator[str]:
+    if type(one) is not type(other):
+        yield f"kind: {_kind(one)} → {_kind(other)}"
+        return
+    for field in ("name", "version"):
+        yield from _field(field, getattr(one, field), getattr(other, field))
+    if isinstance(one, Fetch) and isinstance(other, Fetch):
+        for field in ("size", "sha256", "blake3"):
+            yield from _field(field, getattr(one, field), getattr(other, field))
+    elif isinstance(one, Unpack) and isinstance(other, Unpack):
+        yield from _patches(one, other)
+    elif isinstance(one, Build) and isinstance(other, Build):
+        yield from _builds(one, other)
+
+
+def _kind(drv: Derivation) -> str:
+    return type(drv).__name__.lower()
+
+
+def _field(name: str, one: object, other: object) -> Iterator[str]:
+    if one != other:
+        yield f"{name}: {one} → {other}"
+
+
+def _patches(one: Unpack, other: Unpack) -> Iterator[str]:
+    ours, theirs = [p.name for p in one.patches], [p.name for p in other.patches]
+    texts = {p.name: p.text for p in other.patches}
+    yield from (f"patch {name}: removed" for name in ours if name not in theirs)
+    yield from (f"patch {name}: added" for name in theirs if name not in ours)
+    common = [n for n in ours if n in theirs]
+    if common != [n for n in theirs if n in ours]:
+        yield f"order of patches: {', '.join(ours)} → {', '.join(theirs)}"
+    for patch in one.patches:
+        if patch.name in texts and texts[patch.name] != patch.text:
+            yield from _text(f"patch {patch.name}", patch.text, texts[patch.name])
+
+
+def _builds(one: Build, other: Build) -> Iterator[str]:
+    for field in ("system", "cpu"):
+        yield from _field(field, getattr(one, field), getattr(other, field))
+    yield from _field("allow", ", ".join(one.allow) or "nothing", ", ".join(other.allow) or "nothing")
+    for word, ours, theirs in (
+        ("source at", one.sources, other.sources),
+        ("input", one.inputs, other.inputs),
+        ("link", one.links, other.links),
+    ):
+        before = {_neutral(path, one): path for path in ours}
+        after = {_neutral(path, other): path for path in theirs}
+        yield from (f"{word} {before[p]}: removed" for p in sorted(before.keys() - after.keys()))
+        yield from (f"{word} {after[p]}: added" for p in sorted(after.keys() - before.keys()))
+    yield from _field("out", _neutral(one.out, one), _neutral(other.out, other))
+    for key in sorted(one.env.keys() | other.env.keys()):
+        before_value, after_value = one.env.get(key), other.env.get(key)
+        if before_value is None:
+            yield f"environment {key}: added, {after_value!r}"
+        elif after_value is None:
+            yield f"environment {key}: removed, was {before_value!r}"
+        elif before_value != after_value:
+            follows = _neutral(before_value, one) == _neutral(after_value, other)
+            why = " (follows from the system)" if follows else ""
+            yield f"environment {key}: {before_value!r} → {after_value!r}{why}"
+    if one.script != other.script:
+        yield from _text("build.sh", one.script, other.script)
+
+
+def _text(name: str, one: str, other: str) -> Iterator[str]:
+    """Differing lines with their numbers on either side."""
+    ours, theirs = one.splitlines(), other.splitlines()
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+        if tag == "equal":
+            continue
+        yield from (f"{name}:{n + 1}: - {ours[n]}" for n in range(a, b))
+        yield from (f"{name}:{n + 1}: + {theirs[n]}" for n in range(c, d))

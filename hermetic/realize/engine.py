@@ -1,0 +1,211 @@
+"""Decides what runs when: realizes a piece of work along its graph, in parallel.
+
+One thread decides; worker threads do steps (`steps.Steps`). A derivation is ready when all its inputs
+are realized. Only then is its build key known, and with it whether it must be built at all. Everything
+but a download takes a token of the jobserver first, so the cores are shared by all that computes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Final
+
+import msgspec
+
+from hermetic import plan
+from hermetic.derivation import Build, Fetch, build_key, inputs_of
+from hermetic.errors import BuildFailure, FetchError, HermeticError
+from hermetic.plan import Work
+from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Skipped
+from hermetic.realize.jobserver import Jobserver
+from hermetic.realize.steps import Cancelled, Steps
+
+_DOWNLOADS_AT_ONCE: Final = 4
+_TOKEN_POLL: Final = 0.05  # seconds between looks at a jobserver that a make inside a build has emptied
+
+
+class Outcome(msgspec.Struct):
+    """What became of a run.
+
+    Attributes:
+        objects: target label to store object, for those that are realized.
+        failures: derivation id to error. skipped: derivation ids not tried because of them.
+        done: derivation id to how it was realized, for all that were pending.
+    """
+
+    objects: dict[str, str]
+    failures: dict[str, HermeticError]
+    skipped: list[str]
+    done: dict[str, How]
+
+
+class Engine:
+    """One run.
+
+    Args:
+        jobs: cores to use, at least 1.
+        keep_going: after a failure go on with what does not depend on it.
+    """
+
+    def __init__(
+        self, steps: Steps, work: Work, jobserver: Jobserver, *, keep_going: bool, listener: Listener
+    ) -> None:
+        self.steps = steps
+        self.work = work
+        self.jobserver = jobserver
+        self.keep_going = keep_going
+        self.listener = listener
+        self.objects: dict[str, str] = {}  # derivation id to store object
+        self.outcome = Outcome({}, {}, [], {})
+        self._running: dict[Future[tuple[str, How]], tuple[str, float, bool]] = {}
+        self._ready: list[tuple[int, str]] = []
+        self._builds_running = 0
+        self._stop = threading.Event()
+
+    def pending(self) -> list[str]:
+        """What may have to be realized. Fills `objects` with what is there already."""
+        return plan.pending(self.work.derivations, self.work.roots.values(), self._is_realized)
+
+    def _is_realized(self, drv_id: str) -> bool:
+        if drv_id not in self.objects:
+            found = self.steps.realized(drv_id)
+            if found is not None:
+                self.objects[drv_id] = found
+        return drv_id in self.objects
+
+    def run(self) -> Outcome:
+        """Realize everything.
+
+        Raises:
+            HermeticError: the first failure, unless `keep_going`.
+            KeyboardInterrupt: after every build has been stopped.
+        """
+        todo = self.pending()
+        if todo:
+            self._announce(todo)
+            self._run(todo)
+        for name, root in self.work.roots.items():
+            if root in self.objects:
+                self.outcome.objects[name] = self.objects[root]
+        return self.outcome
+
+    def _announce(self, todo: list[str]) -> None:
+        kinds = [self.work.derivations[d] for d in todo]
+        fetches = [d for d in kinds if isinstance(d, Fetch)]
+        builds = sum(isinstance(d, Build) for d in kinds)
+        self.listener(Planned(builds, len(fetches), sum(f.size for f in fetches), len(todo)))
+        if self.steps.offline and fetches:
+            names = tuple(f"{f.name}-{f.version}  ({f.size:,} bytes, sha256 {f.sha256})" for f in fetches)
+            raise FetchError(
+                f"--offline: {len(fetches)} sources are not in the store",
+                details=names,
+                hint="run once without --offline, or copy them into the store's download folder",
+            )
+
+    def _run(self, todo: list[str]) -> None:
+        members = set(todo)
+        urgency = plan.urgency(self.work.derivations, todo)
+        missing = {d: sum(i in members for i in inputs_of(self.work.derivations[d])) for d in todo}
+        uses: dict[str, list[str]] = {d: [] for d in todo}
+        for drv_id in todo:
+            for needed in inputs_of(self.work.derivations[drv_id]):
+                if needed in members:
+                    uses[needed].append(drv_id)
+
+        def enqueue(drv_ids: Iterable[str]) -> None:
+            for drv_id in drv_ids:
+                heapq.heappush(self._ready, (-urgency[drv_id], drv_id))
+
+        enqueue(d for d in todo if not missing[d])
+        with (
+            ThreadPoolExecutor(self.jobserver.jobs, "build") as builders,
+            ThreadPoolExecutor(_DOWNLOADS_AT_ONCE, "fetch") as fetchers,
+        ):
+            try:
+                while self._ready or self._running:
+                    starved = self._start_what_can(builders, fetchers)
+                    for drv_id in self._collect(_TOKEN_POLL if starved else None):
+                        if drv_id in self.outcome.failures:
+                            self._skip_above(drv_id, uses)
+                            continue
+                        for above in uses[drv_id]:
+                            missing[above] -= 1
+                            if not missing[above]:
+                                enqueue([above])
+            except BaseException:
+                self.steps.cancel()
+                raise
+
+    def _start_what_can(self, builders: ThreadPoolExecutor, fetchers: ThreadPoolExecutor) -> bool:
+        """Start what is ready. True when something had to stay behind for want of a token."""
+        held: list[tuple[int, str]] = []
+        while self._ready:
+            item = heapq.heappop(self._ready)
+            drv_id = item[1]
+            drv = self.work.derivations[drv_id]
+            if isinstance(drv, Fetch):
+                future = fetchers.submit(self.steps.fetch, drv_id, drv, self.work.pins[drv_id])
+                self._running[future] = (drv_id, time.monotonic(), False)
+                continue
+            if self._builds_running == 0:
+                self.jobserver.refill()
+            if self._builds_running >= self.jobserver.jobs or not self.jobserver.try_acquire():
+                held.append(item)
+                continue
+            key = build_key(drv, self._content)
+            if isinstance(drv, Build):
+                inputs = {i: self.objects[i] for i in inputs_of(drv)}
+                timeout = self.work.timeouts[drv_id]
+                future = builders.submit(self.steps.build, drv_id, drv, key, inputs, timeout)
+            else:
+                future = builders.submit(self.steps.unpack, drv_id, drv, key, self.objects[drv.source])
+            self._running[future] = (drv_id, time.monotonic(), True)
+            self._builds_running += 1
+        self._ready = held
+        heapq.heapify(self._ready)
+        return bool(held) and self._builds_running < self.jobserver.jobs
+
+    def _collect(self, timeout: float | None) -> list[str]:
+        """Wait until something ends; the derivations that ended."""
+        ended, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
+        drv_ids = []
+        for future in ended:
+            drv_id, started, token = self._running.pop(future)
+            if token:
+                self._builds_running -= 1
+                self.jobserver.release()
+            drv_ids.append(drv_id)
+            self._note(drv_id, future, time.monotonic() - started)
+        return drv_ids
+
+    def _note(self, drv_id: str, future: Future[tuple[str, How]], seconds: float) -> None:
+        name = plan.label(self.work.derivations[drv_id])
+        try:
+            self.objects[drv_id], how = future.result()
+        except Cancelled:
+            raise KeyboardInterrupt from None
+        except HermeticError as error:
+            self.outcome.failures[drv_id] = error
+            self.listener(Failed(drv_id, name, error.message))
+            if not self.keep_going or not isinstance(error, (BuildFailure, FetchError)):
+                raise
+        else:
+            self.outcome.done[drv_id] = how
+            self.listener(Finished(drv_id, name, how, seconds, self.objects[drv_id]))
+
+    def _skip_above(self, failed: str, uses: dict[str, list[str]]) -> None:
+        because = plan.label(self.work.derivations[failed])
+        stack = list(uses[failed])
+        while stack:
+            drv_id = stack.pop()
+            if drv_id not in self.outcome.skipped:
+                self.outcome.skipped.append(drv_id)
+                self.listener(Skipped(drv_id, plan.label(self.work.derivations[drv_id]), because))
+                stack += uses[drv_id]
+
+    def _content(self, drv_id: str) -> str:
+        return self.objects[drv_id].split("-", 1)[0]

@@ -1,0 +1,13 @@
+"""Entry point of the fork server: `python -I -S .../hermetic/sandbox/__main__.py SOCKET-FD UID GID PRIVILEGED`.
+
+Run by path and without site-packages, so that it starts fast and depends on the standard library alone.
+"""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from hermetic.sandbox import host
+
+    host.main(sys.argv)

@@ -1,0 +1,275 @@
+"""The fork server: makes a process in new namespaces for each build, and sees to it that it ends.
+
+Started once by `client`, over an inherited socket. Each packet there carries the file descriptors of one build:
+its *channel* (a stream socket) and its standard streams. Over the channel comes the request, and goes the outcome.
+A build lives no longer than its channel: when the client closes its end, or dies, the build is killed.
+Single-threaded, standard library only, quick to start.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import errno
+import gc
+import marshal
+import os
+import select
+import time
+from typing import Any, NoReturn
+
+from hermetic.sandbox import inside, seccomp, syscalls
+
+_NAMESPACES = (
+    syscalls.CLONE_NEWUSER
+    | syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWNET
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWCGROUP
+)
+_MAX_FDS = 4
+_FD_BYTES = 4
+
+
+class Build:
+    """A build that runs: its first process, and how it is told to end."""
+
+    def __init__(self, channel: _socket.socket, pid: int, pidfd: int, control: _socket.socket, timeout: float | None):
+        self.channel = channel
+        self.pid = pid
+        self.pidfd = pidfd
+        self.control = control
+        self.started = time.monotonic()
+        self.deadline = None if timeout is None else self.started + timeout
+        self.ended_by: str | None = None
+
+    def kill(self, reason: str) -> None:
+        """Kill the first process, and so everything in its pid namespace."""
+        if self.ended_by is None:
+            self.ended_by = reason
+            os.kill(self.pid, _signal.SIGKILL)
+
+
+class Server:
+    """Args: where requests come from; the identity of builds outside; whether this process is privileged."""
+
+    def __init__(self, requests: _socket.socket, host_uid: int, host_gid: int, privileged: bool) -> None:
+        self.requests = requests
+        self.host_uid = host_uid
+        self.host_gid = host_gid
+        self.privileged = privileged
+        self.filters = {allow: seccomp.program(user_namespaces=allow) for allow in (False, True)}
+        self.builds: dict[int, Build] = {}  # by the descriptors of both channel and pidfd
+        self.poll = select.poll()
+
+    def serve(self) -> None:
+        """Until the client closes its end."""
+        self.poll.register(self.requests.fileno(), select.POLLIN)
+        while True:
+            for fd, _ in self.poll.poll(self._next_timeout()):
+                build = self.builds.get(fd)
+                if fd == self.requests.fileno():
+                    if not self._accept():
+                        self._kill_all()
+                        return
+                elif build is not None and fd == build.pidfd:
+                    self._finish(build)
+                elif build is not None:
+                    self.poll.unregister(fd)
+                    build.kill("cancelled")
+            now = time.monotonic()
+            for build in list(self.builds.values()):
+                if build.deadline is not None and build.deadline <= now:
+                    build.kill("timed_out")
+
+    def _next_timeout(self) -> float | None:
+        deadlines = [b.deadline for b in self.builds.values() if b.deadline is not None and b.ended_by is None]
+        return max(0.0, (min(deadlines) - time.monotonic()) * 1000 + 1) if deadlines else None
+
+    def _accept(self) -> bool:
+        """Start the build that the next packet asks for; False at the end of the connection."""
+        space = _socket.CMSG_SPACE(_MAX_FDS * _FD_BYTES)
+        data, ancillary, _, _ = self.requests.recvmsg(16, space, _socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            return False
+        raw = b"".join(content for _, _, content in ancillary)
+        fds = [int.from_bytes(raw[i : i + _FD_BYTES], "little") for i in range(0, len(raw), _FD_BYTES)]
+        channel = _socket.socket(fileno=fds[0])
+        try:
+            self._start(channel, receive(channel), fds[1:])
+        except inside.SetupError as error:
+            _reply(channel, {"error": error.record})
+        except OSError as error:
+            _reply(channel, {"error": {"step": "start", "errno": error.errno, "text": str(error)}})
+        finally:
+            for fd in fds[1:]:
+                os.close(fd)
+        return True
+
+    def _start(self, channel: _socket.socket, request: dict[str, Any], streams: list[int]) -> None:
+        sources = inside.open_sources(request["operations"]) if self.privileged else None
+        control, inner = _socket.socketpair()
+        try:
+            try:
+                pid = syscalls.clone(_NAMESPACES)
+            except OSError as error:
+                raise inside.SetupError("namespaces", error.errno, str(error)) from None
+            if pid == 0:
+                self._child(request, sources, streams, inner)
+        finally:
+            inner.close()
+            for fd in (sources or {}).values():
+                os.close(fd)
+        try:
+            self._map_ids(pid, request["process"])
+            control.send(b"!")
+        except OSError as error:
+            os.kill(pid, _signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise inside.SetupError("identity", error.errno, str(error)) from None
+        build = Build(channel, pid, os.pidfd_open(pid), control, request["process"]["timeout"])
+        for fd in (channel.fileno(), build.pidfd):
+            self.builds[fd] = build
+            self.poll.register(fd, select.POLLIN)
+
+    def _map_ids(self, pid: int, process: dict[str, Any]) -> None:
+        if not self.privileged:
+            _write(f"/proc/{pid}/setgroups", "deny")
+        _write(f"/proc/{pid}/uid_map", f"{process['uid']} {self.host_uid} 1")
+        _write(f"/proc/{pid}/gid_map", f"{process['gid']} {self.host_gid} 1")
+
+    def _child(
+        self, request: dict[str, Any], sources: dict[str, int] | None, streams: list[int], inner: _socket.socket
+    ) -> NoReturn:
+        """The first process of the build. Never returns into the server."""
+        control = inner.fileno()
+        try:
+            process = request["process"]
+            inside.die_with_server(control)
+            streams = _arrange_streams(streams)
+            _close_all_but({0, 1, 2, control, *streams, *(sources or {}).values()})
+            if os.read(control, 1) != b"!":
+                os._exit(1)
+            inside.become(process["uid"], process["gid"], drop_groups=self.privileged)
+            inside.die_with_server(control)  # the change of identity has cleared it
+            if not process["interactive"]:
+                os.setsid()
+            inside.set_up(request, sources)
+            if not process["interactive"]:
+                _replace(os.open("/dev/null", os.O_RDONLY), 0)
+            inside.give_up_power(self.filters[process["user_namespaces"]])
+            outcome = {"status": inside.run(process)} if process["argv"] else {"status": 0}
+        except inside.SetupError as error:
+            outcome = {"error": error.record}
+        except OSError as error:
+            outcome = {"error": {"step": "set-up", "errno": error.errno, "text": str(error)}}
+        except BaseException as error:  # nothing may escape into the server's loop
+            outcome = {"error": {"step": "set-up", "errno": 0, "text": repr(error)}}
+        try:
+            inner.send(marshal.dumps(outcome))
+        finally:
+            os._exit(0)
+
+    def _finish(self, build: Build) -> None:
+        """Everything in the namespace is dead: say how it went."""
+        _, status, usage = os.wait4(build.pid, 0)
+        outcome: dict[str, Any] = {"status": status, "ended_by": build.ended_by}
+        if build.ended_by is None:
+            said = build.control.recv(65536, _socket.MSG_DONTWAIT) if _readable(build.control) else b""
+            if said:
+                outcome.update(marshal.loads(said))
+        outcome["seconds"] = time.monotonic() - build.started
+        outcome["usage"] = (usage.ru_utime, usage.ru_stime, usage.ru_maxrss)
+        for fd in (build.channel.fileno(), build.pidfd):
+            del self.builds[fd]
+            try:
+                self.poll.unregister(fd)
+            except KeyError:
+                pass  # a cancelled build's channel
+        _reply(build.channel, outcome)
+        os.close(build.pidfd)
+        build.control.close()
+
+    def _kill_all(self) -> None:
+        for build in self.builds.values():
+            build.kill("cancelled")
+        for build in list(self.builds.values()):
+            if build.pidfd in self.builds:
+                self._finish(build)
+
+
+def receive(channel: _socket.socket) -> Any:
+    """The next message of a channel. Raises EOFError when the other end is closed."""
+    size = int.from_bytes(_receive_exactly(channel, 4), "little")
+    return marshal.loads(_receive_exactly(channel, size))
+
+
+def _receive_exactly(channel: _socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = channel.recv(size - len(data))
+        if not more:
+            raise OSError(errno.ECONNRESET, "the other end is closed")
+        data += more
+    return data
+
+
+def _reply(channel: _socket.socket, outcome: dict[str, Any]) -> None:
+    data = marshal.dumps(outcome)
+    try:
+        channel.sendall(len(data).to_bytes(4, "little") + data)
+    except OSError:
+        pass  # nobody is there to read it
+    channel.close()
+
+
+def _readable(sock: _socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _arrange_streams(streams: list[int]) -> list[int]:
+    """Put one log, or three streams, in the places 0, 1, 2; returns what may stay open beside them."""
+    if len(streams) == 1:
+        streams = [0, streams[0], streams[0]]
+    for place, fd in enumerate(streams):
+        if fd != place:
+            os.dup2(fd, place)
+    return []
+
+
+def _replace(fd: int, place: int) -> None:
+    os.dup2(fd, place)
+    os.close(fd)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    first = 0
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, 1 << 20)
+
+
+def main(argv: list[str]) -> None:
+    """Serve until the client goes away."""
+    fd, uid, gid, privileged = (int(a) for a in argv[1:5])
+    # The client decides when builds end; keys typed on its terminal, or its loss, are for the client.
+    for number in (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP, _signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU):
+        _signal.signal(number, _signal.SIG_IGN)
+    server = Server(_socket.socket(fileno=fd), uid, gid, bool(privileged))
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    server.serve()

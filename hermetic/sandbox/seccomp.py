@@ -1,0 +1,191 @@
+"""The system calls that a build may not make, as a BPF program (man 2 seccomp). x86_64 only.
+
+The namespaces are what keeps a build in. This filter takes away what no build needs and what would make
+a result depend on the machine or outlive the build: a smaller kernel to attack, no setuid bits, no xattrs.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+EPERM: Final = 1
+ENOSYS: Final = 38
+EAFNOSUPPORT: Final = 97
+ENOTSUP: Final = 95
+ALLOW: Final = -1
+
+_SETID_BITS: Final = 0o6000
+_CREATES: Final = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE
+_NEW_NAMESPACES: Final = 0x7E020000  # CLONE_NEW* but for NEWTIME, which clone does not take
+_CLONE_NEWTIME: Final = 0x80
+_IFMT, _IFCHR, _IFBLK = 0o170000, 0o020000, 0o060000
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+
+# The newest call that was looked at for this list: mseal, of Linux 6.10. Newer ones do not exist for a build.
+_LAST_KNOWN: Final = 462
+
+# fmt: off
+_NUMBERS: Final[dict[str, int]] = {
+    "open": 2, "ioctl": 16, "socket": 41, "clone": 56, "creat": 85, "chmod": 90, "fchmod": 91, "ptrace": 101,
+    "syslog": 103, "getgroups": 115, "mknod": 133, "uselib": 134, "modify_ldt": 154, "pivot_root": 155,
+    "_sysctl": 156, "adjtimex": 159, "chroot": 161, "acct": 163, "settimeofday": 164, "mount": 165,
+    "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169, "sethostname": 170, "setdomainname": 171,
+    "iopl": 172, "ioperm": 173, "init_module": 175, "delete_module": 176, "quotactl": 179, "setxattr": 188,
+    "lsetxattr": 189, "fsetxattr": 190, "getxattr": 191, "lgetxattr": 192, "fgetxattr": 193, "listxattr": 194,
+    "llistxattr": 195, "flistxattr": 196, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199,
+    "lookup_dcookie": 212, "clock_settime": 227, "kexec_load": 246, "add_key": 248, "request_key": 249,
+    "keyctl": 250, "openat": 257, "mknodat": 259, "fchmodat": 268, "unshare": 272,
+    "vhangup": 153, "perf_event_open": 298, "fanotify_init": 300, "name_to_handle_at": 303,
+    "open_by_handle_at": 304, "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310,
+    "process_vm_writev": 311, "kcmp": 312, "finit_module": 313, "kexec_file_load": 320, "bpf": 321,
+    "userfaultfd": 323, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
+    "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
+    "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "mount_setattr": 442,
+    "quotactl_fd": 443, "fchmodat2": 452, "statmount": 457, "listmount": 458, "lsm_set_self_attr": 460,
+}
+# What a process needs to set up namespaces of its own, once a recipe is allowed to have user namespaces.
+_FOR_USER_NAMESPACES: Final = frozenset({
+    "clone", "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen",
+    "fsconfig", "fsmount", "fspick", "mount_setattr", "sethostname", "setdomainname",
+})
+# fmt: on
+
+
+class Test(NamedTuple):
+    """The low 32 bits of an argument, masked, equal `value`; or, where that is None, are not all zero."""
+
+    argument: int
+    mask: int
+    value: int | None = None
+
+
+class Rule(NamedTuple):
+    """For the call `name`: if all tests hold, fail with `errno` (0: succeed, doing nothing), or ALLOW."""
+
+    name: str
+    errno: int
+    tests: tuple[Test, ...] = ()
+
+
+def rules(*, user_namespaces: bool) -> tuple[Rule, ...]:
+    """All rules. Of those for one call the first that holds decides; a call without one is allowed."""
+    found = (
+        *_no_setuid_bits_and_devices(),
+        *(Rule(name, ENOTSUP) for name in _NUMBERS if name.endswith("xattr")),
+        *_only_own_network(),
+        *_no_new_namespaces(),
+        # Programs take ENOSYS to mean an older kernel and do without.
+        *(Rule(name, ENOSYS) for name in ("add_key", "request_key", "keyctl", "openat2", "clone3")),
+        *(Rule(name, ENOSYS) for name in _NUMBERS if name.startswith("io_uring") or name in ("statmount", "listmount")),
+        # An ordinary user cannot drop the supplementary groups of the caller; so a build never learns of any.
+        Rule("getgroups", 0),
+        Rule("ioctl", EPERM, (Test(1, 0xFFFFFFFF, _TIOCSTI),)),
+        Rule("ioctl", EPERM, (Test(1, 0xFFFFFFFF, _TIOCLINUX),)),
+    )
+    named = {rule.name for rule in found}
+    every = (*found, *(Rule(name, EPERM) for name in _NUMBERS if name not in named))
+    return tuple(rule for rule in every if not (user_namespaces and rule.name in _FOR_USER_NAMESPACES))
+
+
+def _no_setuid_bits_and_devices() -> tuple[Rule, ...]:
+    mode_argument = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
+    return (
+        *(Rule(name, EPERM, (Test(arg, _SETID_BITS),)) for name, arg in mode_argument.items()),
+        Rule("open", EPERM, (Test(1, _CREATES), Test(2, _SETID_BITS))),
+        Rule("openat", EPERM, (Test(2, _CREATES), Test(3, _SETID_BITS))),
+        *(
+            Rule(name, EPERM, (Test(mode_argument[name], _IFMT, kind),))
+            for name in ("mknod", "mknodat")
+            for kind in (_IFCHR, _IFBLK)
+        ),
+    )
+
+
+def _only_own_network() -> tuple[Rule, ...]:
+    """Socket families that a network namespace keeps in. Others (AF_VSOCK, AF_ALG ...) reach past it."""
+    whole = 0xFFFFFFFF
+    return (
+        *(Rule("socket", ALLOW, (Test(0, whole, family),)) for family in (_AF_UNIX, _AF_INET, _AF_INET6)),
+        Rule("socket", ALLOW, (Test(0, whole, _AF_NETLINK), Test(2, whole, 0))),
+        Rule("socket", EAFNOSUPPORT),
+    )
+
+
+def _no_new_namespaces() -> tuple[Rule, ...]:
+    return (
+        Rule("clone", EPERM, (Test(0, _NEW_NAMESPACES),)),
+        Rule("unshare", EPERM, (Test(0, _NEW_NAMESPACES | _CLONE_NEWTIME),)),
+    )
+
+
+# --- from rules to instructions -------------------------------------------------------------------
+
+_LD, _AND, _JA, _JEQ, _JGE, _JGT, _RET = 0x20, 0x54, 0x05, 0x15, 0x35, 0x25, 0x06
+_RET_KILL_PROCESS, _RET_ERRNO, _RET_ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
+_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGUMENTS = 0, 4, 16
+_ARCH_X86_64: Final = 0xC000003E
+
+
+class _Instruction(NamedTuple):
+    code: int
+    k: int
+    if_true: int = 0
+    if_false: int = 0
+
+    def encode(self) -> bytes:
+        return self.code.to_bytes(2, "little") + bytes((self.if_true, self.if_false)) + self.k.to_bytes(4, "little")
+
+
+def program(*, user_namespaces: bool) -> bytes:
+    """The filter, 8 bytes an instruction.
+
+    32-bit calls kill the caller. x32 calls and calls newer than this list do not exist (ENOSYS).
+    """
+    by_number: dict[int, list[Rule]] = {}
+    for rule in rules(user_namespaces=user_namespaces):
+        by_number.setdefault(_NUMBERS[rule.name], []).append(rule)
+    blocks = [(number, _block(number, by_number[number])) for number in sorted(by_number)]
+    code = [
+        _Instruction(_LD, _OFFSET_ARCH),
+        _Instruction(_JEQ, _ARCH_X86_64, 1, 0),
+        _Instruction(_RET, _RET_KILL_PROCESS),
+        _Instruction(_LD, _OFFSET_NUMBER),
+        _Instruction(_JGT, _LAST_KNOWN, 0, 1),
+        _Instruction(_RET, _RET_ERRNO | ENOSYS),
+        *_search(blocks),
+    ]
+    return b"".join(instruction.encode() for instruction in code)
+
+
+def _search(blocks: list[tuple[int, list[_Instruction]]]) -> list[_Instruction]:
+    """A binary search for the block of a number. In front of it the number is in the accumulator."""
+    if len(blocks) <= 3:
+        return [i for _, block in blocks for i in block] + [_Instruction(_RET, _RET_ALLOW)]
+    middle = len(blocks) // 2
+    low, high = _search(blocks[:middle]), _search(blocks[middle:])
+    # A conditional jump reaches 255 instructions, an unconditional one any number.
+    return [_Instruction(_JGE, blocks[middle][0], 0, 1), _Instruction(_JA, len(low)), *low, *high]
+
+
+def _block(number: int, found: list[Rule]) -> list[_Instruction]:
+    body = [i for rule in found for i in _rule(rule)]
+    if found[-1].tests:
+        body.append(_Instruction(_RET, _RET_ALLOW))
+    return [_Instruction(_JEQ, number, 0, len(body)), *body]
+
+
+def _rule(rule: Rule) -> list[_Instruction]:
+    code = [_Instruction(_RET, _RET_ALLOW if rule.errno == ALLOW else _RET_ERRNO | rule.errno)]
+    for test in reversed(rule.tests):
+        wanted, on_equal = (0, False) if test.value is None else (test.value, True)
+        after = len(code)
+        jump = _Instruction(_JEQ, wanted, 0, after) if on_equal else _Instruction(_JEQ, wanted, after, 0)
+        code = [
+            _Instruction(_LD, _OFFSET_ARGUMENTS + 8 * test.argument),
+            _Instruction(_AND, test.mask),
+            jump,
+            *code,
+        ]
+    return code

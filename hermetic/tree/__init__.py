@@ -1,0 +1,28 @@
+"""File trees: their canonical form, their manifest and content hash, copying and removing them.
+
+What counts in a tree is: the relative path of each entry, its kind (file, executable file, symbolic link,
+directory) and its content. The *manifest* lists exactly that, sorted by the bytes of the path; the *content
+hash* is the hash of the manifest. The root of a tree is a directory or a single regular file; its own entry
+has the empty path. Owners, times, permission bits beyond "executable", extended attributes and which names
+share an inode do not count, and `canonicalise` sets them to one fixed value.
+
+File names are bytes throughout: nothing says that they are UTF-8.
+"""
+
+from hermetic.tree.canonical import canonicalise
+from hermetic.tree.copying import copy
+from hermetic.tree.manifest import Entry, Kind, Manifest, compare, content_hash
+from hermetic.tree.removing import remove
+from hermetic.tree.scanning import scan
+
+__all__ = [
+    "Entry",
+    "Kind",
+    "Manifest",
+    "canonicalise",
+    "compare",
+    "content_hash",
+    "copy",
+    "remove",
+    "scan",
+]

@@ -1,0 +1,122 @@
+"""Copying a tree out of the store, or into it."""
+
+# Paths are bytes in hot loops: pathlib costs several times as much for each file.
+# ruff: noqa: PTH101, PTH102, PTH115, PTH211
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from typing import Final
+
+from hermetic.faults import translated
+from hermetic.tree.kinds import refused
+
+CHUNK: Final = 1 << 20
+FICLONE: Final = 0x40049409  # share the blocks of another file; not in the fcntl module of Python 3.11
+_NOT_HERE: Final = frozenset(
+    {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ENOTTY}
+)
+
+
+def copy(
+    src: str | bytes | os.PathLike[str],
+    dst: str | bytes | os.PathLike[str],
+    *,
+    writable: bool = False,
+    mtime: int = 0,
+) -> None:
+    """Copy a tree; the result depends on nothing but what the manifest counts.
+
+    Args:
+        dst: must not exist.
+        writable: modes 0644 and 0755 instead of 0444 and 0555.
+        mtime: seconds since 1970 that all entries get.
+
+    Raises:
+        StoreError: something cannot be read or written; `dst` may then be there in part.
+    """
+    source, target = os.fsencode(src), os.fsencode(dst)
+    times = (mtime * 10**9, mtime * 10**9)
+    plain, executable = (0o644, 0o755) if writable else (0o444, 0o555)
+    reflinks = [True]  # the first refusal of the file system ends the attempts
+
+    def leaf(old: bytes, new: bytes, status: os.stat_result) -> None:
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            copy_file(old, new, executable if mode & 0o100 else plain, reflinks, times)
+        elif stat.S_ISLNK(mode):
+            os.symlink(os.readlink(old), new)
+            os.utime(new, ns=times, follow_symlinks=False)
+        else:
+            raise refused(old, mode)
+
+    with translated(target, "copy to"):
+        status = os.lstat(source)
+        if not stat.S_ISDIR(status.st_mode):
+            leaf(source, target, status)
+            return
+        folders = [b""]
+        for rel in folders:  # grows while it is walked
+            os.mkdir(target + rel, 0o755)
+            with os.scandir(source + rel) as found:
+                for item in found:
+                    inside = rel + b"/" + item.name
+                    if item.is_dir(follow_symlinks=False):
+                        folders.append(inside)
+                    else:
+                        leaf(item.path, target + inside, item.stat(follow_symlinks=False))
+        for rel in reversed(folders):
+            os.chmod(target + rel, executable)
+            os.utime(target + rel, ns=times)
+
+
+def copy_file(
+    src: bytes, dst: bytes, mode: int, reflinks: list[bool], times: tuple[int, int] | None = None
+) -> None:
+    """Copy one file to a new name, sharing its blocks where the file system can.
+
+    Args:
+        times: of access and change, in ns.
+        reflinks: whether to try sharing; set to false at the first refusal.
+    """
+    old = os.open(src, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        new = os.open(dst, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            if not (reflinks[0] and _reflink(old, new, reflinks)):
+                _copy_bytes(old, new)
+            os.fchmod(new, mode)
+            if times:
+                os.utime(new, ns=times)
+        finally:
+            os.close(new)
+    finally:
+        os.close(old)
+
+
+def _reflink(old: int, new: int, reflinks: list[bool]) -> bool:
+    try:
+        fcntl.ioctl(new, FICLONE, old)
+    except OSError as error:
+        if error.errno not in _NOT_HERE:
+            raise
+        reflinks[0] = False
+        return False
+    return True
+
+
+def _copy_bytes(old: int, new: int) -> None:
+    size = os.fstat(old).st_size
+    try:
+        while size > CHUNK and os.copy_file_range(old, new, 1 << 30):
+            pass
+    except OSError as error:
+        if error.errno not in _NOT_HERE:
+            raise
+    while data := os.read(old, min(CHUNK, size + 1)):  # small, or not copied by the kernel
+        view = memoryview(data)
+        while view:
+            view = view[os.write(new, view) :]

@@ -1,0 +1,27 @@
+"""What may be in a tree, and who may change it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from hermetic.errors import StoreError
+
+
+def is_root() -> bool:
+    """Whether this process may do anything to any file."""
+    return os.geteuid() == 0
+
+
+def refused(path: bytes, mode: int) -> StoreError:
+    """The error for an entry that no store object may hold."""
+    kind = {
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFIFO: "a fifo",
+        stat.S_IFCHR: "a character device",
+        stat.S_IFBLK: "a block device",
+        stat.S_IFLNK: "a symbolic link as the root of a tree",
+    }.get(stat.S_IFMT(mode), f"of unknown type {stat.S_IFMT(mode):o}")
+    return StoreError(
+        f"{os.fsdecode(path)} is {kind}: a store object holds only files, directories and links inside them"
+    )
