@@ -113,7 +113,7 @@ class Evaluator:
         for name in sorted(self.names, key=len, reverse=True):
             if rest.startswith(f"{name}-"):
                 source, version = self.recipe(name).source, rest.removeprefix(f"{name}-")
-                if source and version in self.lock.versions(source):
+                if source and version in self.lock.sources.get(source, {}):
                     return self._checked(Target(text, name, system, {source: version}))
         raise self._unknown_target(text, rest)
 
@@ -130,7 +130,7 @@ class Evaluator:
         for name in sorted(self.names, key=len, reverse=True):
             if rest.startswith(f"{name}-"):
                 source, tail = self.recipe(name).source, rest.removeprefix(f"{name}-")
-                versions = self.lock.versions(source) if source else ()
+                versions = self.lock.sources.get(source, {}) if source else {}
                 if tail[:1].isdigit():
                     return UsageError(
                         f"no version {tail!r} of {name} is pinned in {LOCK_FILE}",
@@ -158,7 +158,7 @@ _Side = tuple[str, System]  # a recipe and the system that its output is for
 
 
 class _Inputs(msgspec.Struct, frozen=True):
-    """All inputs of one recipe for one host system, in the order in which they were named.
+    """All inputs of one recipe for one host system. They are sets: sorted, however a recipe orders them.
 
     Attributes:
         linked: names of those on the host side that the output links or uses, which the compiler does not.
@@ -234,13 +234,14 @@ class _Instantiation:
         if recipe.seed:
             hint = f"remove {script_file}, or the line"
             raise self._error(recipe, "a seed is prebuilt and has no build.sh", "seed", hint)
+        sources = self._source_trees(recipe)
         build = Build(
             name=recipe.name,
             version=self._version(recipe),
             system=system.triple,
             cpu=system.cpu,
             out=_logical(system, recipe.name),
-            sources=self._source_trees(recipe),
+            sources=sources,
             inputs={_logical(s, n): self._done[n, s.arch] for n, s in (*inputs.build, *inputs.host)},
             links=dict.fromkeys(("/bin/sh", "/usr/bin/env"), f"{_logical(BUILD_SYSTEM, SHELL)}/bin/busybox"),
             env=self._environment(recipe, system, inputs),
@@ -283,9 +284,9 @@ class _Instantiation:
             queue += [(n, side) for n in brought.propagated_host_inputs]
             queue += [(n, build) for n in brought.propagated_build_inputs]
         return _Inputs(
-            build=tuple((n, BUILD_SYSTEM) for n in build),
-            host=tuple((n, system) for n in {**tools, **linked}),
-            linked=tuple(linked),
+            build=tuple((n, BUILD_SYSTEM) for n in sorted(build)),
+            host=tuple((n, system) for n in sorted({**tools, **linked})),
+            linked=tuple(sorted(linked)),
         )
 
     def _environment(self, recipe: Recipe, system: System, inputs: _Inputs) -> dict[str, str]:
@@ -325,8 +326,8 @@ class _Instantiation:
 
     def _unpacked(self, recipe: Recipe, source: str, patches: tuple[Patch, ...]) -> str:
         if (source, patches) not in self._sources:
-            if source not in self.evaluator.lock.names():
-                hint = did_you_mean(source, self.evaluator.lock.names())
+            if source not in self.evaluator.lock.sources:
+                hint = did_you_mean(source, self.evaluator.lock.sources)
                 raise self._error(recipe, f"unknown source {source!r}: not in {LOCK_FILE}", "source", hint)
             pin = self.evaluator.lock.pin(source, self.versions.get(source))
             fetch = Fetch(pin.name, pin.version, pin.sha256, pin.blake3, pin.size)
@@ -370,9 +371,10 @@ class _Instantiation:
         """An error at the line of the recipe that holds `near` (a key, or a quoted value)."""
         filename = recipes.path_of(recipe.name)
         text = self.evaluator.files[filename].decode("utf-8", "replace")
-        line = toml_line(text, (), near) if near else None
-        if line is None and near:
-            line = next((n for n, t in enumerate(text.splitlines(), 1) if f'"{near}"' in t), None)
+        line = None
+        if near:
+            line = toml_line(text, (), near) or toml_line(text, ("env",), near)
+            line = line or next((n for n, t in enumerate(text.splitlines(), 1) if f'"{near}"' in t), None)
         return RecipeError(f"{filename}{f':{line}' if line else ''}: {message}", hint=hint)
 
 

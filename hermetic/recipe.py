@@ -21,12 +21,17 @@ DIRECTORY: Final = "derivations"
 PATCH_DIRECTORY: Final = "patches"
 
 
-class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What people want to know and no build depends on. Not hashed."""
+class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """What people want to know and no build depends on. Not hashed.
+
+    Attributes:
+        main_program: what `hermetic run` starts, relative to the output; by default `bin/<name>`.
+    """
 
     license: str = ""
     homepage: str = ""
     description: str = ""
+    main_program: str = ""
 
 
 class TargetSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,7 +87,9 @@ def parse(data: bytes, folder: str) -> Recipe:
     recipe = decode_toml(data, filename, Recipe, RecipeError)
     text = data.decode("utf-8")
 
-    def refuse(key: str, message: str, hint: str | None = None, table: tuple[str, ...] = ()) -> RecipeError:
+    def refuse(
+        key: str | None, message: str, hint: str | None = None, table: tuple[str, ...] = ()
+    ) -> RecipeError:
         line = toml_line(text, table, key)
         where = f"{filename}:{line}" if line else filename
         return RecipeError(f"{where}: {message}", hint=hint)
@@ -101,7 +108,7 @@ def parse(data: bytes, folder: str) -> Recipe:
     for arch in recipe.target:
         if arch not in SYSTEMS:
             hint = did_you_mean(arch, SYSTEMS)
-            raise refuse(arch, f"[target.{arch}] is for no known system", hint, ("target",))
+            raise refuse(None, f"[target.{arch}] is for no known system", hint, ("target", arch))
     if recipe.timeout <= 0:
         raise refuse("timeout", f"timeout is {recipe.timeout}, but must be above 0 (seconds)")
     if recipe.seed and recipe.source is None:
@@ -112,4 +119,3 @@ def parse(data: bytes, folder: str) -> Recipe:
             if not ENV_NAME.match(key):
                 raise refuse(key, f"{key!r} cannot name an environment variable", table=table)
     return recipe
-

@@ -57,7 +57,7 @@ done
 # --- the compiler's own part: headers, runtime, and start files that have nothing to do
 resource=$prefix/lib/clang
 mkdir -p "$resource/lib/linux"
-ln -s ../../../../x86_64-linux-musl/zig/ziglang/lib/include "$resource/include"
+ln -s ../../../../../x86_64-linux-musl/zig/ziglang/lib/include "$resource/include"
 
 # Out of the runtime stay what musl does itself (libm, mem*, stack protector): the linker meets the runtime first.
 mkdir runtime

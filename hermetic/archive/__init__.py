@@ -4,7 +4,7 @@ What may not enter the store is refused by name: absolute paths, `..`, links tha
 device nodes, fifos, entries that stand twice or behind a link, more bytes than agreed. Formats are told
 by their content, not by their file name. Each format is one module, and all write through `output.Tree`.
 """
-# ruff: noqa: PTH  (pathlib has no names in bytes)
+# ruff: noqa: PTH104, PTH106, PTH118
 
 from __future__ import annotations
 

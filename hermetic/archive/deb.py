@@ -1,4 +1,4 @@
-"""Reads Debian packages: an ar archive of `debian-binary`, `control.tar.*` and `data.tar.*`, in this order."""
+"""Reads Debian packages: an ar archive of `debian-binary`, `control.tar.*`, `data.tar.*`, in this order."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 All names are bytes, as the formats and the kernel have them; they are decoded only to be shown.
 """
-# ruff: noqa: PTH  (pathlib has no names in bytes)
+# ruff: noqa: PTH102, PTH118, PTH123, PTH211
 
 from __future__ import annotations
 

@@ -113,7 +113,10 @@ def _zstandard(file: Input) -> Iterator[bytes]:
     """For Python before 3.14. It does not tell a frame that ends too soon; the tar reader does."""
     import zstandard
 
-    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file, read_across_frames=True)
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+        file,  # type: ignore[arg-type]  # it needs no more than `read`
+        read_across_frames=True,
+    )
     while chunk := reader.read(CHUNK):
         yield chunk
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -13,12 +15,15 @@ from hermetic.cli.progress import showing, size
 from hermetic.cli.session import Session
 from hermetic.derivation import Fetch
 from hermetic.errors import BuildFailure, HermeticError
+from hermetic.fetch import Fetcher
 from hermetic.instantiate import Instance
+from hermetic.plan import Work
 from hermetic.realize.engine import Engine
-from hermetic.realize.events import Event, Listener, Transfer
+from hermetic.realize.events import Transfer
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.realize.steps import Steps
+from hermetic.store import Store
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -32,41 +37,53 @@ class Options(msgspec.Struct, frozen=True):
     verbose: bool = False
 
 
-def realize_all(session: Session, instances: list[Instance], options: Options) -> dict[str, str]:
-    """Realize targets; target label to store object.
+def realize_all(
+    session: Session, instances: list[Instance], options: Options
+) -> tuple[dict[str, str], HermeticError | None]:
+    """Realize targets.
+
+    Returns:
+        target label to store object; and with `keep_going`, what failed in the end.
 
     Raises:
-        HermeticError: a failure; with `keep_going`, after everything else has been done.
+        HermeticError: the first failure, without `keep_going`.
     """
-    with engine(session, instances, options) as run:
+    with engine(session, plan.merge(instances), options) as run:
         if options.dry_run:
             _print_plan(run)
-            return {}
+            return {}, None
         outcome = run.run()
     if outcome.failures:
-        raise _summary(run, outcome.failures, outcome.skipped)
-    return outcome.objects
+        return outcome.objects, _summary(run, outcome.failures, outcome.skipped)
+    return outcome.objects, None
+
+
+def realize_derivations(
+    session: Session, instances: list[Instance], wanted: Iterable[str], options: Options
+) -> dict[str, str]:
+    """Realize some derivations of targets' graphs; derivation id to store object."""
+    work = plan.merge(instances)
+    work = msgspec.structs.replace(work, roots={drv_id: drv_id for drv_id in wanted})
+    with engine(session, work, options) as run:
+        return run.run().objects
 
 
 @contextmanager
-def engine(session: Session, instances: list[Instance], options: Options) -> Iterator[Engine]:
+def engine(session: Session, work: Work, options: Options) -> Iterator[Engine]:
     """An engine over the session's store, with progress shown while the block runs."""
-    from hermetic.fetch import Fetcher
-
     store = session.store
-    work = plan.merge(instances)
     fetch_ids = {(p.name, p.version): drv_id for drv_id, p in work.pins.items()}
     with showing(options.verbose) as listener, store.workspace("run") as space:
         jobserver = Jobserver(space / "jobserver", options.jobs)
-        executor = LocalExecutor(store, jobserver, listener, keep_failed=options.keep_failed)
+        executor = LocalExecutor(jobserver, listener)
 
-        def fetcher() -> Fetcher:
+        def fetcher(stop: threading.Event) -> Fetcher:
             def progress(pin: object, done: int, total: int, mirror: str) -> None:
                 drv_id = fetch_ids.get((pin.name, pin.version))  # type: ignore[attr-defined]
                 if drv_id:
                     listener(Transfer(drv_id, done, total, mirror))
 
-            return Fetcher(store.download_dir, offline=options.offline, progress=progress)
+            return Fetcher(downloads(store), offline=options.offline, progress=progress, cancel=stop)
 
         steps = Steps(
             store,
@@ -82,6 +99,11 @@ def engine(session: Session, instances: list[Instance], options: Options) -> Ite
             steps.close()
             executor.close()
             jobserver.close()
+
+
+def downloads(store: Store) -> Path:
+    """Where downloads wait until they are whole; they survive an interruption."""
+    return store.root / ".hermetic" / "download"
 
 
 def _print_plan(run: Engine) -> None:
@@ -105,8 +127,7 @@ def _summary(run: Engine, failures: dict[str, HermeticError], skipped: list[str]
     summary = BuildFailure(
         f"{len(failures)} failed, {len(skipped)} not tried because of them", details=tuple(lines)
     )
-    summary.exit_code = worst if len({e.exit_code for e in failures.values()}) == 1 else BuildFailure.exit_code
+    summary.exit_code = (
+        worst if len({e.exit_code for e in failures.values()}) == 1 else BuildFailure.exit_code
+    )
     return summary
-
-
-__all__ = ["Event", "Listener", "Options", "engine", "realize_all"]

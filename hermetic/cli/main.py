@@ -108,7 +108,7 @@ def run(args: list[str]) -> int:
         print("hermetic: interrupted; the store holds what was finished", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; nothing is left to say, and nobody to say it to
+        sys.stderr.close()  # the reader of our output has gone: nobody is left to speak to
         return 1
     except OSError as error:
         if debug:

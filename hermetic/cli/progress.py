@@ -72,7 +72,8 @@ class Board:
         with self.lock:
             if isinstance(event, Planned):
                 self.plan = event
-                return f"{event.total} steps at most: {event.builds} builds, {event.fetches} downloads ({size(event.bytes)})"
+                downloads = f"{event.fetches} downloads ({size(event.bytes)})"
+                return f"{event.total} steps at most: {event.builds} builds, {downloads}"
             if isinstance(event, Started):
                 self.rows[event.drv_id] = Row(event)
                 self.waiting.pop(event.drv_id, None)
@@ -199,7 +200,9 @@ def _render(board: Board) -> RenderableType:
     table.add_row(Text(head, style="bold"))
     for row in rows:
         elapsed = duration(time.monotonic() - row.began)
-        table.add_row(Text(f"  {_VERBS[row.kind]} {row.label}"), Text(elapsed, style="cyan"), Text(row.detail()))
+        table.add_row(
+            Text(f"  {_VERBS[row.kind]} {row.label}"), Text(elapsed, style="cyan"), Text(row.detail())
+        )
     for wait in waiting:
         table.add_row(Text(f"  waiting for {wait.label}", style="yellow"), Text(""), Text(wait.holder))
     return table

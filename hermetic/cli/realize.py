@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("-j", "--jobs", type=click.IntRange(1, 1024), help="Cores to use. Default: all.")
-@click.option("-k", "--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
+@click.option(
+    "-k", "--keep-going", is_flag=True, help="After a failure go on with what does not depend on it."
+)
 @click.option("--keep-failed", is_flag=True, help="Keep the work folder of a build that fails.")
 @click.option("--offline", is_flag=True, help="Download nothing; name every source that is missing.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be fetched and built, and stop.")
@@ -57,7 +59,11 @@ def command(
             dry_run=dry_run,
             verbose=verbose,
         )
-        objects = realize_all(session, instances, options)
+        objects, failure = realize_all(session, instances, options)
+    else:
+        failure = None
+        if dry_run:
+            click.echo("nothing to do", err=True)
     if dry_run:
         return
     if out_link:
@@ -75,9 +81,38 @@ def command(
                 if i.target.label in objects
             ]
         )
-        return
-    for name in objects.values():
-        click.echo(session.store.path(name))
+    else:
+        for name in objects.values():
+            click.echo(session.store.path(name))
+    if failure is not None:
+        raise failure
+
+
+def realize(session: Session, targets: list[str]) -> dict[str, str]:
+    """Realize targets for another command, with the usual options; target to store object.
+
+    Raises:
+        HermeticError: one of them could not be realized.
+    """
+    instances = session.instances(targets)
+    objects = _already_there(session, instances)
+    if objects is None:
+        from hermetic.cli.building import Options, realize_all
+
+        objects, failure = realize_all(session, instances, Options(jobs=os.cpu_count() or 1))
+        if failure is not None:
+            raise failure
+    return objects
+
+
+def realize_inputs(session: Session, instance: Instance) -> dict[str, Path]:
+    """Realize what a build needs, but not the build; derivation id to path of the object."""
+    from hermetic.cli.building import Options, realize_derivations
+    from hermetic.derivation import inputs_of
+
+    needed = inputs_of(instance.graph[instance.graph.root])
+    objects = realize_derivations(session, [instance], needed, Options(jobs=os.cpu_count() or 1))
+    return {drv_id: session.store.path(name) for drv_id, name in objects.items()}
 
 
 def _already_there(session: Session, instances: list[Instance]) -> dict[str, str] | None:

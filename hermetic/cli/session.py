@@ -98,6 +98,22 @@ class Session:
                 self.store.put_eval(f"{key}-{target}", msgspec.msgpack.encode(instance))
         return [found[t] for t in targets]
 
+    def object_of(self, text: str) -> str:
+        """The store object meant by the path or name of an object, or by a realized target.
+
+        Raises:
+            HermeticError: it is not in the store.
+        """
+        name = Path(text).name if "/" in text else text
+        if self.store.info(name) is not None:
+            return name
+        if "/" in text:
+            raise UsageError(f"{text} is not in the store", hint="`hermetic store path-info` lists what is")
+        found = self.store.realisation(self.instance(text).graph.root)
+        if found is None:
+            raise HermeticError(f"{text} is not realized", hint=f"`hermetic realize {text}` first")
+        return found.object
+
 
 def _decode_instance(data: bytes) -> Instance:
     from hermetic.instantiate import Instance

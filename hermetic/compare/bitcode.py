@@ -39,11 +39,19 @@ def _packed_text(scope: Scope, left: Data, right: Data) -> Difference | None:
             texts = [_word_at(_characters(number, shift, width), at) for number in (one, other)]
             if not all(texts):
                 continue
-            what = recognise.in_text(texts[0], texts[1], scope.facts)
+            what = _recognised(texts[0], texts[1], scope)
             if what is not None:
                 where = f"LLVM bitcode, a text of {width} bits a character at offset {head:#x}"
                 return scope.found(what.kind, where, what.words, *excerpts(texts[0], texts[1]))
     return None
+
+
+def _recognised(left: str, right: str, scope: Scope) -> recognise.Recognised | None:
+    """What the texts are; what stands before a path may be other bits that happen to look like letters."""
+    what = recognise.in_text(left, right, scope.facts)
+    if what is None and "/" in left and "/" in right:
+        what = recognise.in_text(left[left.index("/") :], right[right.index("/") :], scope.facts)
+    return what
 
 
 def _characters(number: int, shift: int, width: int) -> str:

@@ -39,8 +39,8 @@ def compare_content(scope: Scope, left: Data, right: Data) -> list[Difference]:
     found: list[Difference] = []
     if one is not other:
         words = f"{_named(one, left)} against {_named(other, right)}"
-        found.append(scope.found("type", "", words))
-    elif one is not None and len(scope.trail) < _DEPTH:
+        return [scope.found("type", "", words, binary.hexdump(left, 0), binary.hexdump(right, 0))]
+    if one is not None and len(scope.trail) < _DEPTH:
         found.extend(_in_format(scope, one, left, right))
         if any(difference.kind != "unreadable" for difference in found):
             return most_telling_first(found)

@@ -14,7 +14,7 @@ from typing import Final
 from hermetic.compare import recognise
 from hermetic.compare.binary import compare_binary, compare_strings, hexdump, same
 from hermetic.compare.elfread import Image, Section, Symbol
-from hermetic.compare.model import Data, Difference, Malformed, Scope, excerpts, shown
+from hermetic.compare.model import Data, Difference, Scope, excerpts, shown
 
 _FIELDS: Final = {
     "EI_CLASS": "the width of addresses",
@@ -39,7 +39,10 @@ def compare_elf(scope: Scope, left: Data, right: Data) -> list[Difference]:
     found = _compare_header(scope, one, other, _FIELDS)
     found += _compare_section_lists(scope, one, other)
     for name, section in one.sections.items():
-        if name in other.sections:
+        # The table of the sections' own names says nothing that the list of sections does not.
+        if name in other.sections and not (
+            name == ".shstrtab" and one.sections.keys() != other.sections.keys()
+        ):
             found += _compare_section(scope, one, other, section, other.sections[name])
     if not found:
         found += _compare_header(scope, one, other, _FOLLOWING)
@@ -49,21 +52,9 @@ def compare_elf(scope: Scope, left: Data, right: Data) -> list[Difference]:
                 scope.found("metadata", "program headers", "the segments' types, flags or alignments", *pair)
             )
     if not found:
-        outside = compare_binary(scope, left, right)
-        found = [replace_where(d, "outside of all sections' contents") for d in outside]
+        outside = replace(scope, trail=(*scope.trail, "outside of all sections' contents"))
+        found = compare_binary(outside, left, right)
     return found
-
-
-def replace_where(difference: Difference, where: str) -> Difference:
-    """The difference, its place preceded by `where`."""
-    return Difference(
-        difference.path,
-        difference.kind,
-        f"{where}, {difference.where}" if difference.where else where,
-        difference.words,
-        difference.left,
-        difference.right,
-    )
 
 
 def _compare_header(scope: Scope, one: Image, other: Image, fields: dict[str, str]) -> list[Difference]:
@@ -218,8 +209,7 @@ def _compare_parts(scope: Scope, one: Image, other: Image, left: Section, right:
         for name in resized[:_LISTED]
     ]
     if len(resized) > _LISTED:
-        words = f"{len(resized) - _LISTED:,} further symbols of another size"
-        found.append(scope.found("omitted", "", words))
+        found.append(scope.omitted(len(resized) - _LISTED, "symbols of another size"))
     if found or len(left.data) != len(right.data):
         return found
     return _same_sized_parts(scope, one, left, right, [n for n in order if not same(mine[n], theirs[n])])
@@ -234,6 +224,3 @@ def _same_sized_parts(
         words = f"{len(names):,} symbols differ"
         found.append(scope.found("content", "", words, ", ".join(names[:_LISTED])))
     return found
-
-
-__all__ = ["Malformed", "compare_elf"]

@@ -45,6 +45,7 @@ class Difference(msgspec.Struct, frozen=True):
         path: of the tree's entry, relative, with `/`; `.` is the tree itself.
         where: the place in it: `line 3`, `member adler32.o, section .comment`; empty: the whole entry.
         words: what differs, as a sentence without a full stop.
+        count: how many differences it stands for; more than one for `omitted`.
         left: excerpt of the first build. right: of the rebuild. Printable characters and line feeds only.
     """
 
@@ -54,6 +55,7 @@ class Difference(msgspec.Struct, frozen=True):
     words: str
     left: str = ""
     right: str = ""
+    count: int = 1
 
 
 class BuildFacts(msgspec.Struct, frozen=True):
@@ -103,6 +105,11 @@ class Scope:
         steps = (*self.trail, where) if where else self.trail
         return Difference(self.path, kind, ", ".join(steps), words, left, right)
 
+    def omitted(self, count: int, what: str) -> Difference:
+        """That there are `count` further differences."""
+        words = f"{count:,} further {what}"
+        return Difference(self.path, "omitted", ", ".join(self.trail), words, count=count)
+
     def nested(self, step: str, name: str, left: Data, right: Data) -> list[Difference]:
         """Differences of what lies inside, one step deeper."""
         return self.compare(replace(self, trail=(*self.trail, step), name=name), left, right)
@@ -113,14 +120,9 @@ def most_telling_first(differences: Iterable[Difference], limit: int = MAX_DETAI
     found = sorted(differences, key=lambda d: _RANK[d.kind])
     if len(found) <= limit:
         return found
-    more = sum(_omitted(d) for d in found[limit:])
-    last = Difference(found[0].path, "omitted", "", f"{more:,} further differences in this file")
-    return [*found[:limit], last]
-
-
-def _omitted(difference: Difference) -> int:
-    first = difference.words.partition(" ")[0].replace(",", "")
-    return int(first) if difference.kind == "omitted" and first.isdecimal() else 1
+    more = sum(d.count for d in found[limit:])
+    words = f"{more:,} further differences in this file"
+    return [*found[:limit], Difference(found[0].path, "omitted", "", words, count=more)]
 
 
 def shown(text: bytes | str) -> str:

@@ -172,7 +172,8 @@ class _Comparison:
         """Field by field. A file name that all functions of a module share is told once."""
         name_field = "qualname" if "qualname" in left.fields else "name"
         owner = shown(left.field(name_field).text()) or "<code>"
-        for field, one, other in zip(left.fields, left.items, right.items, strict=True):
+        parts = zip(left.fields, left.items, right.items, strict=True)
+        for field, one, other in sorted(parts, key=lambda part: part[0] != "filename"):
             if field == "filename":
                 pair = (one.text(), other.text())
                 if pair in self._filenames:

@@ -27,7 +27,29 @@ from hermetic.compare.model import (
 _NEAR: Final = 2 * 86_400  # seconds; a build takes less
 _WINDOW: Final = 4096  # characters looked at: lines can be as long as a file
 _KNOWN_ROOTS: Final = frozenset(
-    {"build", "builddir", "dev", "etc", "gnu", "hermetic", "home", "lib", "mnt", "nix", "opt", "proc", "root", "run", "srv", "tmp", "Users", "usr", "var", "work", "workspace"}
+    {
+        "build",
+        "builddir",
+        "dev",
+        "etc",
+        "gnu",
+        "hermetic",
+        "home",
+        "lib",
+        "mnt",
+        "nix",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "srv",
+        "tmp",
+        "Users",
+        "usr",
+        "var",
+        "work",
+        "workspace",
+    }
 )
 _MONTHS: Final = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _DAYS: Final = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
@@ -154,10 +176,10 @@ def _against(kind: Kind, what: str, left: str | None, right: str | None) -> Reco
 def _known(regions: _Regions, facts: BuildFacts) -> Recognised | None:
     """Facts that were told: they count even when only one side has them."""
     for path in facts.paths:
-        if any(_pairs(regions, _literal(path, to_delimiter=True))):
-            found = _path(regions)
-            left, right = _pairs(regions, _literal(path, to_delimiter=True))
-            return found or _against("embedded-path", "an embedded path", left, right)
+        left, right = _pairs(regions, _literal(path, to_delimiter=True))
+        if left or right:
+            others = _pairs(regions, _matches(_PATH))
+            return _against("embedded-path", "an embedded path", left or others[0], right or others[1])
     words: list[tuple[str, tuple[str, ...]]] = [
         ("the host name", facts.host_names),
         ("the kernel's release", facts.kernel_releases),

@@ -59,7 +59,7 @@ def _file(path: str, found: list[Difference], details: int) -> list[str]:
         lines.append(f"  {where}{difference.words}")
         lines += _excerpt("-", difference.left) + _excerpt("+", difference.right)
     if len(found) > details:
-        lines.append(f"  … and {len(found) - details:,} more")
+        lines.append(f"  … and {sum(d.count for d in found[details:]):,} more")
     return lines
 
 

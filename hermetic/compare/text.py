@@ -48,8 +48,7 @@ def compare_text(scope: Scope, left: Data, right: Data) -> list[Difference]:
     for a, b, c, d in hunks[:_HUNKS]:
         found.extend(_compare_hunk(scope, one[a:b], other[c:d], a))
     if len(hunks) > _HUNKS:
-        words = f"{len(hunks) - _HUNKS:,} further places in which lines differ"
-        found.append(scope.found("omitted", "", words))
+        found.append(scope.omitted(len(hunks) - _HUNKS, "places in which lines differ"))
     return found
 
 

@@ -8,7 +8,6 @@ but a download takes a token of the jobserver first, so the cores are shared by 
 from __future__ import annotations
 
 import heapq
-import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,9 +19,10 @@ from hermetic import plan
 from hermetic.derivation import Build, Fetch, build_key, inputs_of
 from hermetic.errors import BuildFailure, FetchError, HermeticError
 from hermetic.plan import Work
+from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Skipped
 from hermetic.realize.jobserver import Jobserver
-from hermetic.realize.steps import Cancelled, Steps
+from hermetic.realize.steps import Steps
 
 _DOWNLOADS_AT_ONCE: Final = 4
 _TOKEN_POLL: Final = 0.05  # seconds between looks at a jobserver that a make inside a build has emptied
@@ -64,7 +64,6 @@ class Engine:
         self._running: dict[Future[tuple[str, How]], tuple[str, float, bool]] = {}
         self._ready: list[tuple[int, str]] = []
         self._builds_running = 0
-        self._stop = threading.Event()
 
     def pending(self) -> list[str]:
         """What may have to be realized. Fills `objects` with what is there already."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -18,12 +19,9 @@ from hermetic.errors import HermeticError, PatchError
 from hermetic.fetch import Fetcher
 from hermetic.lock import Pin
 from hermetic.plan import label
-from hermetic.realize.events import How, Listener, Phase, Started, Transfer, Waiting
-from hermetic.store import Realisation, Store
-
-
-class Cancelled(Exception):
-    """The run is being stopped."""
+from hermetic.realize.cancel import Cancelled
+from hermetic.realize.events import How, Listener, Phase, Started, Waiting
+from hermetic.store import Realisation, Stopped, Store
 
 
 class Executor(Protocol):
@@ -54,7 +52,7 @@ class Steps:
         self,
         store: Store,
         executor: Executor,
-        fetcher: Callable[[], Fetcher],
+        fetcher: Callable[[threading.Event], Fetcher],
         listener: Listener,
         *,
         offline: bool = False,
@@ -68,7 +66,7 @@ class Steps:
         self._fetcher: Fetcher | None = None
         self._listener = listener
         self._mutex = threading.Lock()
-        self._stop = threading.Event()
+        self.stop = threading.Event()
         self._temp_roots = store.temp_roots()
 
     def close(self) -> None:
@@ -77,10 +75,8 @@ class Steps:
 
     def cancel(self) -> None:
         """Stop every step that is under way."""
-        self._stop.set()
+        self.stop.set()
         self.executor.cancel()
-        if self._fetcher is not None:
-            self._fetcher.cancel()
 
     def realized(self, drv_id: str) -> str | None:
         """The store object of a derivation, if it is there and whole. Protects it from collection."""
@@ -129,7 +125,7 @@ class Steps:
 
         def work() -> str:
             started = time.monotonic()
-            log = self.store.log_path(drv_id)
+            log = self._log(drv_id, drv)
             paths = {i: self.store.path(o) for i, o in inputs.items()}
             with self.store.workspace(f"build-{drv.name}", keep=self.keep_failed) as space:
                 out = self.executor.execute(drv_id, drv, paths, space, log, timeout)
@@ -151,14 +147,25 @@ class Steps:
             waited = True
             self._listener(Waiting(drv_id, label(drv), holder))
 
-        with self.store.lock(key, on_wait=on_wait, label=label(drv), stop=self._stop):
+        with self._lock(key, on_wait, drv):
             self._check_stop()
             known = self._by_key(drv_id, drv, key)
             if known is not None:
                 return known, "by another process" if waited else "cut off"
-            log = self.store.log_path(drv_id) if isinstance(drv, Build) else None
+            log = self._log(drv_id, drv) if isinstance(drv, Build) else None
             self._listener(Started(drv_id, label(drv), _KINDS[type(drv)], log))
             return work(), how
+
+    @contextmanager
+    def _lock(self, key: str, on_wait: Callable[[str], None], drv: Derivation) -> Iterator[None]:
+        try:
+            with self.store.lock(key, on_wait=on_wait, label=label(drv), stop=self.stop):
+                yield
+        except Stopped:
+            raise Cancelled from None
+
+    def _log(self, drv_id: str, drv: Build) -> Path:
+        return self.store.log_path(drv_id, f"{drv.name}-{drv.version}-{drv.system.split('-')[0]}")
 
     def _by_key(self, drv_id: str, drv: Derivation, key: str) -> str | None:
         """The object of an earlier build of the same bytes; its realisation is recorded for this id too."""
@@ -177,7 +184,8 @@ class Steps:
                 inputs=found.inputs,
                 seconds=found.seconds,
                 built_at=found.built_at,
-            )
+            ),
+            temp_roots=self._temp_roots,
         )
         return usable
 
@@ -200,11 +208,11 @@ class Steps:
     def _the_fetcher(self) -> Fetcher:
         with self._mutex:
             if self._fetcher is None:
-                self._fetcher = self._make_fetcher()
+                self._fetcher = self._make_fetcher(self.stop)
         return self._fetcher
 
     def _check_stop(self) -> None:
-        if self._stop.is_set():
+        if self.stop.is_set():
             raise Cancelled
 
 

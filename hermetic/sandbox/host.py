@@ -1,20 +1,23 @@
+# ruff: noqa: SIM105
+# Because contextlib would double the time that the server takes to start.
 """The fork server: makes a process in new namespaces for each build, and sees to it that it ends.
 
-Started once by `client`, over an inherited socket. Each packet there carries the file descriptors of one build:
-its *channel* (a stream socket) and its standard streams. Over the channel comes the request, and goes the outcome.
+Started once by `client`, over an inherited socket. Each packet there carries the file descriptors of one
+build: its *channel* (a stream socket) and its standard streams. Over the channel comes the request, and goes
+the outcome.
 A build lives no longer than its channel: when the client closes its end, or dies, the build is killed.
 Single-threaded, standard library only, quick to start.
 """
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import errno
 import gc
 import marshal
 import os
 import select
+import signal
 import time
 from typing import Any, NoReturn
 
@@ -36,11 +39,13 @@ _FD_BYTES = 4
 class Build:
     """A build that runs: its first process, and how it is told to end."""
 
-    def __init__(self, channel: _socket.socket, pid: int, pidfd: int, control: _socket.socket, timeout: float | None):
+    def __init__(
+        self, channel: _socket.socket, control: _socket.socket, pid: int, timeout: float | None
+    ) -> None:
         self.channel = channel
-        self.pid = pid
-        self.pidfd = pidfd
         self.control = control
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
         self.started = time.monotonic()
         self.deadline = None if timeout is None else self.started + timeout
         self.ended_by: str | None = None
@@ -49,7 +54,7 @@ class Build:
         """Kill the first process, and so everything in its pid namespace."""
         if self.ended_by is None:
             self.ended_by = reason
-            os.kill(self.pid, _signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
 
 
 class Server:
@@ -68,6 +73,7 @@ class Server:
         """Until the client closes its end."""
         self.poll.register(self.requests.fileno(), select.POLLIN)
         while True:
+            # Requests come first in the list. So no number of a closed descriptor is taken again within it.
             for fd, _ in self.poll.poll(self._next_timeout()):
                 build = self.builds.get(fd)
                 if fd == self.requests.fileno():
@@ -85,7 +91,9 @@ class Server:
                     build.kill("timed_out")
 
     def _next_timeout(self) -> float | None:
-        deadlines = [b.deadline for b in self.builds.values() if b.deadline is not None and b.ended_by is None]
+        """Milliseconds until a build may have run for too long."""
+        waiting = (b for b in self.builds.values() if b.ended_by is None)
+        deadlines = [b.deadline for b in waiting if b.deadline is not None]
         return max(0.0, (min(deadlines) - time.monotonic()) * 1000 + 1) if deadlines else None
 
     def _accept(self) -> bool:
@@ -115,7 +123,7 @@ class Server:
             try:
                 pid = syscalls.clone(_NAMESPACES)
             except OSError as error:
-                raise inside.SetupError("namespaces", error.errno, str(error)) from None
+                raise inside.SetupError("namespaces", error.errno or 0, str(error)) from None
             if pid == 0:
                 self._child(request, sources, streams, inner)
         finally:
@@ -126,10 +134,10 @@ class Server:
             self._map_ids(pid, request["process"])
             control.send(b"!")
         except OSError as error:
-            os.kill(pid, _signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            raise inside.SetupError("identity", error.errno, str(error)) from None
-        build = Build(channel, pid, os.pidfd_open(pid), control, request["process"]["timeout"])
+            raise inside.SetupError("identity", error.errno or 0, str(error)) from None
+        build = Build(channel, control, pid, request["process"]["timeout"])
         for fd in (channel.fileno(), build.pidfd):
             self.builds[fd] = build
             self.poll.register(fd, select.POLLIN)
@@ -141,15 +149,20 @@ class Server:
         _write(f"/proc/{pid}/gid_map", f"{process['gid']} {self.host_gid} 1")
 
     def _child(
-        self, request: dict[str, Any], sources: dict[str, int] | None, streams: list[int], inner: _socket.socket
+        self,
+        request: dict[str, Any],
+        sources: dict[str, int] | None,
+        streams: list[int],
+        end: _socket.socket,
     ) -> NoReturn:
         """The first process of the build. Never returns into the server."""
-        control = inner.fileno()
+        control = end.fileno()
+        outcome: dict[str, Any] = {}
         try:
             process = request["process"]
             inside.die_with_server(control)
-            streams = _arrange_streams(streams)
-            _close_all_but({0, 1, 2, control, *streams, *(sources or {}).values()})
+            _place_streams(streams)
+            _close_all_but({0, 1, 2, control, *(sources or {}).values()})
             if os.read(control, 1) != b"!":
                 os._exit(1)
             inside.become(process["uid"], process["gid"], drop_groups=self.privileged)
@@ -160,15 +173,15 @@ class Server:
             if not process["interactive"]:
                 _replace(os.open("/dev/null", os.O_RDONLY), 0)
             inside.give_up_power(self.filters[process["user_namespaces"]])
-            outcome = {"status": inside.run(process)} if process["argv"] else {"status": 0}
+            outcome["status"] = inside.run(process) if process["argv"] else 0
         except inside.SetupError as error:
-            outcome = {"error": error.record}
+            outcome["error"] = error.record
         except OSError as error:
-            outcome = {"error": {"step": "set-up", "errno": error.errno, "text": str(error)}}
+            outcome["error"] = {"step": "set-up", "errno": error.errno or 0, "text": str(error)}
         except BaseException as error:  # nothing may escape into the server's loop
-            outcome = {"error": {"step": "set-up", "errno": 0, "text": repr(error)}}
+            outcome["error"] = {"step": "set-up", "errno": 0, "text": repr(error)}
         try:
-            inner.send(marshal.dumps(outcome))
+            end.send(marshal.dumps(outcome))
         finally:
             os._exit(0)
 
@@ -200,8 +213,14 @@ class Server:
                 self._finish(build)
 
 
+def send(channel: _socket.socket, message: dict[str, Any]) -> None:
+    """Send a message of built-in types, with its length before it."""
+    data = marshal.dumps(message)
+    channel.sendall(len(data).to_bytes(4, "little") + data)
+
+
 def receive(channel: _socket.socket) -> Any:
-    """The next message of a channel. Raises EOFError when the other end is closed."""
+    """The next message of a channel. Raises OSError (ECONNRESET) when the other end is closed."""
     size = int.from_bytes(_receive_exactly(channel, 4), "little")
     return marshal.loads(_receive_exactly(channel, size))
 
@@ -217,9 +236,8 @@ def _receive_exactly(channel: _socket.socket, size: int) -> bytes:
 
 
 def _reply(channel: _socket.socket, outcome: dict[str, Any]) -> None:
-    data = marshal.dumps(outcome)
     try:
-        channel.sendall(len(data).to_bytes(4, "little") + data)
+        send(channel, outcome)
     except OSError:
         pass  # nobody is there to read it
     channel.close()
@@ -239,14 +257,11 @@ def _write(path: str, text: str) -> None:
         os.close(fd)
 
 
-def _arrange_streams(streams: list[int]) -> list[int]:
-    """Put one log, or three streams, in the places 0, 1, 2; returns what may stay open beside them."""
-    if len(streams) == 1:
-        streams = [0, streams[0], streams[0]]
-    for place, fd in enumerate(streams):
+def _place_streams(streams: list[int]) -> None:
+    """Put one log, or three streams, in the places 0, 1, 2."""
+    for place, fd in enumerate(streams if len(streams) == 3 else [0, streams[0], streams[0]]):
         if fd != place:
             os.dup2(fd, place)
-    return []
 
 
 def _replace(fd: int, place: int) -> None:
@@ -266,8 +281,8 @@ def main(argv: list[str]) -> None:
     """Serve until the client goes away."""
     fd, uid, gid, privileged = (int(a) for a in argv[1:5])
     # The client decides when builds end; keys typed on its terminal, or its loss, are for the client.
-    for number in (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP, _signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU):
-        _signal.signal(number, _signal.SIG_IGN)
+    for name in ("SIGINT", "SIGQUIT", "SIGHUP", "SIGTSTP", "SIGTTIN", "SIGTTOU"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     server = Server(_socket.socket(fileno=fd), uid, gid, bool(privileged))
     gc.collect()
     gc.freeze()

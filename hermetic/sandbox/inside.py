@@ -1,18 +1,20 @@
+# ruff: noqa: PTH101, PTH103, PTH108, PTH120, PTH123, PTH211
+# Because pathlib would double the time that the server takes to start.
 """What the first process of a build does: set up its root, give up all power, run the build, reap.
 
 It is pid 1 of the build's pid namespace and stays there as a small init, so that the build's own process is
-an ordinary one (pid 1 is immune to most signals). When it ends, the kernel kills whatever is left. Standard library
-only; runs in a child of the fork server, which has made the namespaces.
+an ordinary one (pid 1 is immune to most signals). When it ends, the kernel kills whatever is left. Standard
+library only; runs in a child of the fork server, which has made the namespaces.
 """
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import errno
 import os
 import resource
 import select
+import signal
 import stat
 from typing import Any
 
@@ -41,7 +43,7 @@ def _open_source(op: dict[str, Any]) -> int:
     try:
         fd = syscalls.open_tree(op["source"], recursive=True)
     except OSError as error:
-        raise SetupError(f"open {op['source']}", error.errno, str(error)) from None
+        raise SetupError(f"open {op['source']}", error.errno or 0, str(error)) from None
     if stat.S_ISLNK(os.fstat(fd).st_mode):
         raise SetupError(f"open {op['source']}", errno.ELOOP, "it is a symbolic link")
     attributes = syscalls.MOUNT_ATTR_NOSUID
@@ -63,8 +65,7 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> None:
     if sources is None:
         sources = open_sources(request["operations"])
     _socket.sethostname(process["hostname"])
-    with open("/proc/sys/kernel/domainname", "wb", buffering=0) as domain:
-        domain.write(b"localdomain")
+    syscalls.setdomainname("localdomain")
     enter_root()
     for op in request["operations"]:
         try:
@@ -73,8 +74,8 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> None:
             raise SetupError(f"{op['type']} {op.get('target', '/')}", error.errno or 0, str(error)) from None
     _set_limits()
     os.umask(process["umask"])
-    flags = (0 if process["aslr"] else syscalls.ADDR_NO_RANDOMIZE) | (syscalls.UNAME26 if process["uname26"] else 0)
-    syscalls.personality(flags)
+    aslr = 0 if process["aslr"] else syscalls.ADDR_NO_RANDOMIZE
+    syscalls.personality(aslr | (syscalls.UNAME26 if process["uname26"] else 0))
 
 
 def enter_root() -> None:
@@ -130,7 +131,7 @@ def _terminals(op: dict[str, Any], sources: dict[str, int]) -> None:
 
 
 def _processes(op: dict[str, Any], sources: dict[str, int]) -> None:
-    """A /proc of the build's own. Without a text for cpuinfo it shows processes and nothing of the machine."""
+    """A /proc of the build's own. Without a text for cpuinfo it shows nothing but processes."""
     os.makedirs(op["target"], 0o755, exist_ok=True)
     restricted = _RESTRICTED | syscalls.MOUNT_ATTR_NOEXEC
     if op["cpuinfo"] is None:
@@ -148,7 +149,8 @@ def _loopback(op: dict[str, Any], sources: dict[str, int]) -> None:
 
     siocsifflags, iff_up = 0x8914, 1
     sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
-    fcntl.ioctl(sock.fileno(), siocsifflags, b"lo".ljust(16, b"\0") + iff_up.to_bytes(2, "little") + bytes(22))
+    ifreq = b"lo".ljust(16, b"\0") + iff_up.to_bytes(2, "little") + bytes(22)
+    fcntl.ioctl(sock.fileno(), siocsifflags, ifreq)
     sock.close()
 
 
@@ -182,7 +184,7 @@ _EXECUTE = {
 def _set_limits() -> None:
     """The same soft limits everywhere, as far as the caller's hard limits allow. No core dumps."""
     mib = 1024 * 1024
-    wanted = {resource.RLIMIT_STACK: 8 * mib, resource.RLIMIT_NOFILE: 4096, resource.RLIMIT_MEMLOCK: 64 * 1024}
+    wanted = {resource.RLIMIT_STACK: 8 * mib, resource.RLIMIT_NOFILE: 4096, resource.RLIMIT_MEMLOCK: mib}
     for which in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_DATA, resource.RLIMIT_AS):
         wanted[which] = resource.RLIM_INFINITY
     for which, soft in wanted.items():
@@ -202,8 +204,8 @@ def become(uid: int, gid: int, *, drop_groups: bool) -> None:
 
 
 def die_with_server(control: int) -> None:
-    """Ask the kernel to kill this process when the fork server dies, and check that it has not died before."""
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    """Have the kernel kill this process when the fork server dies; check that it has not died before."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     poll = select.poll()
     poll.register(control, 0)
     if poll.poll(0):
@@ -223,13 +225,13 @@ def run(process: dict[str, Any]) -> int:
     try:
         os.chdir(process["cwd"])
     except OSError as error:
-        raise SetupError(f"chdir {process['cwd']}", error.errno, str(error)) from None
+        raise SetupError(f"chdir {process['cwd']}", error.errno or 0, str(error)) from None
     argv = process["argv"]
-    defaults = [s for s in range(1, _signal.NSIG) if s not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33)]
+    defaults = [s for s in range(1, signal.NSIG) if s not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
     try:
         pid = os.posix_spawn(argv[0], argv, process["env"], setsigmask=[], setsigdef=defaults)
     except OSError as error:
-        raise SetupError(f"execute {argv[0]}", error.errno, str(error)) from None
+        raise SetupError(f"execute {argv[0]}", error.errno or 0, str(error)) from None
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == pid:

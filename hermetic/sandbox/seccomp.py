@@ -47,9 +47,16 @@ _NUMBERS: Final[dict[str, int]] = {
 }
 # What a process needs to set up namespaces of its own, once a recipe is allowed to have user namespaces.
 _FOR_USER_NAMESPACES: Final = frozenset({
-    "clone", "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen",
-    "fsconfig", "fsmount", "fspick", "mount_setattr", "sethostname", "setdomainname",
+    "clone", "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount",
+    "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "sethostname", "setdomainname",
 })
+_DO_NOT_EXIST: Final = (
+    "add_key", "request_key", "keyctl", "openat2", "clone3", "statmount", "listmount", "io_uring_setup",
+    "io_uring_enter", "io_uring_register",
+)
+_MODE_ARGUMENT: Final = {
+    "chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2,
+}
 # fmt: on
 
 
@@ -77,8 +84,7 @@ def rules(*, user_namespaces: bool) -> tuple[Rule, ...]:
         *_only_own_network(),
         *_no_new_namespaces(),
         # Programs take ENOSYS to mean an older kernel and do without.
-        *(Rule(name, ENOSYS) for name in ("add_key", "request_key", "keyctl", "openat2", "clone3")),
-        *(Rule(name, ENOSYS) for name in _NUMBERS if name.startswith("io_uring") or name in ("statmount", "listmount")),
+        *(Rule(name, ENOSYS) for name in _DO_NOT_EXIST),
         # An ordinary user cannot drop the supplementary groups of the caller; so a build never learns of any.
         Rule("getgroups", 0),
         Rule("ioctl", EPERM, (Test(1, 0xFFFFFFFF, _TIOCSTI),)),
@@ -90,13 +96,12 @@ def rules(*, user_namespaces: bool) -> tuple[Rule, ...]:
 
 
 def _no_setuid_bits_and_devices() -> tuple[Rule, ...]:
-    mode_argument = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
     return (
-        *(Rule(name, EPERM, (Test(arg, _SETID_BITS),)) for name, arg in mode_argument.items()),
+        *(Rule(name, EPERM, (Test(arg, _SETID_BITS),)) for name, arg in _MODE_ARGUMENT.items()),
         Rule("open", EPERM, (Test(1, _CREATES), Test(2, _SETID_BITS))),
         Rule("openat", EPERM, (Test(2, _CREATES), Test(3, _SETID_BITS))),
         *(
-            Rule(name, EPERM, (Test(mode_argument[name], _IFMT, kind),))
+            Rule(name, EPERM, (Test(_MODE_ARGUMENT[name], _IFMT, kind),))
             for name in ("mknod", "mknodat")
             for kind in (_IFCHR, _IFBLK)
         ),
@@ -135,7 +140,8 @@ class _Instruction(NamedTuple):
     if_false: int = 0
 
     def encode(self) -> bytes:
-        return self.code.to_bytes(2, "little") + bytes((self.if_true, self.if_false)) + self.k.to_bytes(4, "little")
+        jumps = bytes((self.if_true, self.if_false))
+        return self.code.to_bytes(2, "little") + jumps + self.k.to_bytes(4, "little")
 
 
 def program(*, user_namespaces: bool) -> bytes:

@@ -35,7 +35,6 @@ MNT_DETACH: Final = 2
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
 PR_CAPBSET_DROP: Final = 24
-PR_SET_SECUREBITS: Final = 28
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
@@ -43,7 +42,6 @@ PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 UNAME26: Final = 0x0020000
 ADDR_NO_RANDOMIZE: Final = 0x0040000
 
-_FSCONFIG_SET_FLAG: Final = 0
 _FSCONFIG_SET_STRING: Final = 1
 _FSCONFIG_CMD_CREATE: Final = 6
 _FSOPEN_CLOEXEC: Final = 1
@@ -56,8 +54,9 @@ _SECCOMP_FILTER_FLAG_SPEC_ALLOW: Final = 4
 
 # fmt: off
 _NUMBERS: Final = {
-    "clone": 56, "personality": 135, "pivot_root": 155, "prctl": 157, "umount2": 166, "capset": 126, "seccomp": 317,
-    "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "mount_setattr": 442,
+    "clone": 56, "capset": 126, "personality": 135, "pivot_root": 155, "prctl": 157, "umount2": 166,
+    "setdomainname": 171, "seccomp": 317, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
+    "fsmount": 432, "mount_setattr": 442,
 }
 # fmt: on
 
@@ -65,7 +64,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def _call(name: str, *args: int | bytes | ctypes.Array[ctypes.c_char] | None, about: str | None = None) -> int:
+def _call(name: str, *args: int | bytes | None, about: str | None = None) -> int:
     converted = [ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args]
     result: int = _libc.syscall(ctypes.c_long(_NUMBERS[name]), *converted)
     if result == -1:
@@ -100,18 +99,13 @@ def move_mount(fd: int, target: str) -> None:
     _call("move_mount", fd, b"", AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH, about=target)
 
 
-def new_mount(kind: str, attributes: int, **options: str | None) -> int:
-    """A file descriptor of a new, detached file system, e.g. `new_mount("tmpfs", MOUNT_ATTR_NODEV, mode="755")`.
-
-    An option whose value is None is a flag.
-    """
+def new_mount(kind: str, attributes: int, **options: str) -> int:
+    """A file descriptor of a new, detached file system; `attributes` are MOUNT_ATTR_*."""
     fs = _call("fsopen", kind.encode(), _FSOPEN_CLOEXEC, about=kind)
     try:
         for key, value in options.items():
-            if value is None:
-                _call("fsconfig", fs, _FSCONFIG_SET_FLAG, key.encode(), None, 0, about=f"{kind} {key}")
-            else:
-                _call("fsconfig", fs, _FSCONFIG_SET_STRING, key.encode(), value.encode(), 0, about=f"{kind} {key}={value}")
+            about = f"{kind} {key}={value}"
+            _call("fsconfig", fs, _FSCONFIG_SET_STRING, key.encode(), value.encode(), 0, about=about)
         _call("fsconfig", fs, _FSCONFIG_CMD_CREATE, None, None, 0, about=kind)
         return _call("fsmount", fs, _FSMOUNT_CLOEXEC, attributes, about=kind)
     finally:
@@ -125,6 +119,11 @@ def pivot_root_here() -> None:
     os.chdir("/")
 
 
+def setdomainname(name: str) -> None:
+    """Set the NIS domain name of this UTS namespace."""
+    _call("setdomainname", name.encode(), len(name.encode()))
+
+
 def prctl(option: int, argument: int = 0) -> None:
     _call("prctl", option, argument, 0, 0, 0, about=str(option))
 
@@ -135,7 +134,7 @@ def personality(flags: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """Empty every capability set of this process for good: bounding, ambient, inheritable, permitted, effective."""
+    """Empty all capability sets for good: bounding, ambient, inheritable, permitted, effective."""
     for number in range(64):
         try:
             prctl(PR_CAPBSET_DROP, number)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from blake3 import blake3
@@ -98,6 +97,8 @@ class _Scanner:
             digest = hash_file(path_of(rel), size, threads=self.threads)
             self.entries.append(Entry(rel, kind, size, digest))
         if len(rest) > 1 and self.threads > 1:
+            from concurrent.futures import ThreadPoolExecutor  # slow to import, and most trees do not need it
+
             with ThreadPoolExecutor(self.threads) as pool:
                 digests = list(pool.map(lambda item: hash_file(path_of(item[0]), item[2]), rest))
         else:

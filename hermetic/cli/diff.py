@@ -1,0 +1,38 @@
+"""`hermetic diff`."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from hermetic.cli.session import Session, write_json
+from hermetic.explain import explain
+
+
+@click.command()
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+@click.pass_obj
+def command(session: Session, left: str, right: str, as_json: bool) -> None:
+    """Say in words why the derivations of targets A and B differ.
+
+    \b
+    hermetic diff cpython-aarch64 cpython-x86_64
+    hermetic diff cpython-aarch64 cpython-3.13.15-aarch64
+    hermetic diff cpython-aarch64@HEAD~1 cpython-aarch64      before and after an edit
+    """
+    one, other = session.instance(left).graph, session.instance(right).graph
+    changes = explain(one.derivations, one.root, other.derivations, other.root)
+    if as_json:
+        write_json(msgspec.to_builtins(changes))
+        return
+    if not changes:
+        click.echo(f"the same derivation: {one.root}")
+    for change in changes:
+        name = change.left if change.left == change.right else f"{change.left} → {change.right}"
+        click.echo(name)
+        for cause in change.causes:
+            click.echo(f"    {cause}")
+        for through in change.through:
+            click.echo(f"    input differs: {through}")

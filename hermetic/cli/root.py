@@ -1,0 +1,52 @@
+"""`hermetic root`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+import msgspec
+
+from hermetic.cli.progress import size
+from hermetic.cli.session import Session, write_json
+from hermetic.errors import UsageError
+
+
+@click.group()
+def command() -> None:
+    """Add, remove and list gc roots: what keeps store objects alive."""
+
+
+@command.command()
+@click.argument("name")
+@click.argument("target")
+@click.pass_obj
+def add(session: Session, name: str, target: str) -> None:
+    """Keep TARGET (a realized target, or the name or path of a store object) alive under NAME."""
+    session.store.add_root(name, session.object_of(target))
+
+
+@command.command()
+@click.argument("name")
+@click.pass_obj
+def remove(session: Session, name: str) -> None:
+    """Remove the root NAME. What it kept alive goes with the next `hermetic gc`."""
+    if not session.store.remove_root(name):
+        names = [r.name for r in session.store.roots()]
+        raise UsageError(f"no root {name!r}", hint=f"roots: {', '.join(names) or 'none'}")
+
+
+@command.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def list_roots(session: Session, as_json: bool) -> None:
+    """List the roots with the size and age of what they keep."""
+    sizes = {info.name: info.size for info in session.store.objects()}
+    roots = session.store.roots()
+    if as_json:
+        write_json([{**msgspec.to_builtins(r), "size": sizes.get(r.object, 0)} for r in roots])
+        return
+    for root in roots:
+        days = max(0, int(time.time() - root.since)) // 86400
+        click.echo(f"{root.name}  {root.kind}, {size(sizes.get(root.object, 0))}, {days} days")
+        click.echo(f"    {root.object}")

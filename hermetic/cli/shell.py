@@ -1,0 +1,58 @@
+"""`hermetic shell`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+import msgspec
+
+from hermetic.cli.realize import realize_inputs
+from hermetic.cli.session import Session
+from hermetic.derivation import Build
+from hermetic.errors import UsageError
+from hermetic.sandbox.spec import Mount
+
+
+@click.command()
+@click.argument("target")
+@click.option("--fresh", is_flag=True, help="A new work folder, even if a failed build's was kept.")
+@click.option("-c", "--command", "script", metavar="SCRIPT", help="Run SCRIPT instead of a shell.")
+@click.pass_obj
+def command(session: Session, target: str, fresh: bool, script: str | None) -> None:
+    """Open the sandbox of TARGET's build by hand.
+
+    The same mounts, environment and identity as the build has. Where `realize --keep-failed` kept the
+    work folder of a build that failed, the shell opens in it.
+    """
+    from hermetic.realize.local import prepare, specification
+    from hermetic.sandbox.client import Sandbox
+
+    instance = session.instance(target)
+    drv = instance.graph[instance.graph.root]
+    if not isinstance(drv, Build):
+        raise UsageError(
+            f"{target} is unpacked, not built: it has no sandbox", hint="look at it in the store"
+        )
+    paths = realize_inputs(session, instance)
+    kept = [] if fresh else session.store.kept_failures(f"build-{drv.name}-")
+    with session.store.workspace(f"shell-{drv.name}") as space, Sandbox() as sandbox:
+        mounts = prepare(drv, paths, space)
+        if kept:
+            inside = {"/build": kept[0] / "build", drv.out: kept[0] / "out"}
+            mounts = tuple(
+                Mount(str(inside[m.target]), m.target, writable=True) if m.target in inside else m
+                for m in mounts
+            )
+        spec = specification(drv, mounts, None)
+        jobs = str(os.cpu_count() or 1)
+        spec = msgspec.structs.replace(
+            spec,
+            argv=("/bin/sh", "-c", script) if script is not None else ("/bin/sh",),
+            env={**spec.env, "JOBS": jobs, "MAKEFLAGS": f"-j{jobs}", "PS1": f"[{drv.name}] \\w $ "},
+        )
+        if script is None:
+            where = f"the kept work folder {kept[0]}" if kept else "a fresh work folder"
+            print(f"in {where}; the build is: sh -eu /build/build.sh", file=sys.stderr)
+        sys.exit(sandbox.run_interactive(spec))

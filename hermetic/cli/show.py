@@ -1,0 +1,29 @@
+"""`hermetic show`."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from hermetic.cli.session import Session, write_json
+from hermetic.plan import label
+
+
+@click.command()
+@click.argument("target")
+@click.option("-r", "--recursive", is_flag=True, help="All derivations of the graph, by id.")
+@click.pass_obj
+def command(session: Session, target: str, recursive: bool) -> None:
+    """Print the derivation of TARGET as JSON: all that its hash covers.
+
+    With TARGET@REV the recipes are those of a git revision.
+    """
+    graph = session.instance(target).graph
+    if recursive:
+        write_json({drv_id: msgspec.to_builtins(drv) for drv_id, drv in graph.derivations.items()})
+        return
+    record = msgspec.to_builtins(graph[graph.root])
+    for field in ("inputs", "sources"):
+        for path, drv_id in record.get(field, {}).items():
+            record[field][path] = {"derivation": drv_id, "name": label(graph[drv_id])}
+    write_json({"id": graph.root, **record})

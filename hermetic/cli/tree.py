@@ -1,0 +1,44 @@
+"""`hermetic tree`."""
+
+from __future__ import annotations
+
+import click
+
+from hermetic.cli.session import Session
+from hermetic.derivation import Fetch, Unpack, inputs_of
+from hermetic.plan import label
+
+
+@click.command()
+@click.argument("target")
+@click.option("--sources", is_flag=True, help="Show fetched and unpacked sources too.")
+@click.option("--ids", is_flag=True, help="Show derivation ids.")
+@click.pass_obj
+def command(session: Session, target: str, sources: bool, ids: bool) -> None:
+    """Print the graph of derivations behind TARGET.
+
+    What has been shown before is marked with (*) and not unfolded again.
+    """
+    instance = session.instance(target)
+    graph, seen = instance.graph, set[str]()
+    # A stack, not recursion: a graph may be deeper than Python allows.
+    stack = [(graph.root, "", "", "")]
+    while stack:
+        drv_id, lead, branch, below = stack.pop()
+        drv = graph[drv_id]
+        children = [
+            i
+            for i in inputs_of(drv)
+            if sources or i in instance.seeds or not isinstance(graph[i], (Fetch, Unpack))
+        ]
+        children.sort(key=lambda i: label(graph[i]))
+        again = drv_id in seen and bool(children)
+        seed = " [seed]" if drv_id in instance.seeds else ""
+        click.echo(f"{lead}{branch}{label(drv)}{seed}{f'  {drv_id}' if ids else ''}{' (*)' if again else ''}")
+        seen.add(drv_id)
+        if again:
+            continue
+        inner = lead + below
+        for number, child in enumerate(reversed(children)):
+            last = number == 0
+            stack.append((child, inner, "└─ " if last else "├─ ", "   " if last else "│  "))

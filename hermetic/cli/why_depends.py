@@ -1,0 +1,33 @@
+"""`hermetic why-depends`."""
+
+from __future__ import annotations
+
+import click
+
+from hermetic.cli.session import Session
+from hermetic.plan import label, path_between
+
+
+@click.command()
+@click.argument("target")
+@click.argument("input")
+@click.pass_obj
+def command(session: Session, target: str, input: str) -> None:
+    """Print the shortest chain of inputs that leads from TARGET to INPUT.
+
+    INPUT is a target, or the name of any derivation below TARGET.
+    """
+    graph = session.instance(target).graph
+    ends = [d for d, drv in graph.derivations.items() if input in (drv.name, label(drv), d)]
+    if not ends:
+        ends = [session.instance(input).graph.root]
+    chains = [
+        c
+        for end in ends
+        if end in graph.derivations and (c := path_between(graph.derivations, graph.root, end))
+    ]
+    if not chains:
+        click.echo(f"{target} does not depend on {input}", err=True)
+        raise click.exceptions.Exit(1)
+    for depth, drv_id in enumerate(min(chains, key=len)):
+        click.echo(f"{'   ' * max(0, depth - 1)}{'└─ ' if depth else ''}{label(graph[drv_id])}")

@@ -1,0 +1,145 @@
+"""Executes builds in sandboxes on this machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from hermetic import tree
+from hermetic.derivation import Build
+from hermetic.errors import BuildFailure, BuildTimeout
+from hermetic.plan import label
+from hermetic.realize.cancel import Cancelled
+from hermetic.realize.events import Listener, Phase
+from hermetic.realize.jobserver import INSIDE, Jobserver
+from hermetic.sandbox.client import Result, Running, Sandbox
+from hermetic.sandbox.spec import Mount, SandboxSpec
+
+SCRIPT: Final = "/build/build.sh"
+TAIL_LINES: Final = 20  # of a log, in the report of a failure
+_SOURCE_TIME: Final = 315532800  # 1980-01-01, the same as SOURCE_DATE_EPOCH
+
+
+def prepare(drv: Build, inputs: Mapping[str, Path], work: Path) -> tuple[Mount, ...]:
+    """Lay out the work folder of a build: copies of the sources, the script, an empty output.
+
+    Args:
+        inputs: derivation id to the path of its store object.
+        work: an empty folder.
+
+    Returns:
+        what the sandbox is to mount.
+    """
+    build, out = work / "build", work / "out"
+    build.mkdir()
+    out.mkdir()
+    for path, drv_id in sorted(drv.sources.items()):
+        # All times equal: make takes no source for newer than what upstream generated from it.
+        tree.copy(inputs[drv_id], work / path.lstrip("/"), writable=True, mtime=_SOURCE_TIME)
+    (build / "build.sh").write_text(drv.script, encoding="utf-8")
+    return (
+        Mount(str(build), "/build", writable=True),
+        Mount(str(out), drv.out, writable=True),
+        *(Mount(str(inputs[drv_id]), path) for path, drv_id in sorted(drv.inputs.items())),
+    )
+
+
+def specification(drv: Build, mounts: tuple[Mount, ...], timeout: float | None) -> SandboxSpec:
+    """The sandbox of a build, all but what depends on the machine's size."""
+    return SandboxSpec(
+        argv=("/bin/sh", "-eu", SCRIPT),
+        env=dict(drv.env),
+        cwd="/build/source" if "/build/source" in drv.sources else "/build",
+        mounts=mounts,
+        links=dict(drv.links),
+        timeout=timeout,
+        user_namespaces="user-namespaces" in drv.allow,
+    )
+
+
+class LocalExecutor:
+    """Runs build scripts in sandboxes, several at once if asked from several threads."""
+
+    def __init__(self, jobserver: Jobserver, listener: Listener) -> None:
+        self.jobserver = jobserver
+        self._listener = listener
+        self._sandbox = Sandbox()
+        self._running: set[Running] = set()
+        self._mutex = threading.Lock()
+        self._cancelled = False
+
+    def execute(
+        self, drv_id: str, drv: Build, inputs: Mapping[str, Path], work: Path, log: Path, timeout: int
+    ) -> Path:
+        """Build; see `steps.Executor`."""
+        if drv.sources:
+            self._listener(Phase(drv_id, "copying sources"))
+        mounts = (*prepare(drv, inputs, work), Mount(str(self.jobserver.path), INSIDE, writable=True))
+        spec = self.adjust(specification(drv, mounts, timeout))
+        self._listener(Phase(drv_id, ""))
+        with log.open("wb") as file:
+            result = self._run(spec, file.fileno())
+        if result.cancelled:
+            raise Cancelled
+        if not result.ok:
+            raise _failure(drv, result, log, timeout)
+        out = work / "out"
+        if not any(out.iterdir()):
+            raise BuildFailure(
+                f"{label(drv)}: build.sh succeeded but left nothing in $out",
+                details=_report(log),
+                hint=f"install to {drv.out}",
+            )
+        return out
+
+    def adjust(self, spec: SandboxSpec) -> SandboxSpec:
+        """Add what depends on the machine's size. Verification perturbs more in a subclass."""
+        env = {**spec.env, "JOBS": str(self.jobserver.jobs), "MAKEFLAGS": self.jobserver.makeflags()}
+        return SandboxSpec(**{f: getattr(spec, f) for f in spec.__struct_fields__} | {"env": env})
+
+    def _run(self, spec: SandboxSpec, log: int) -> Result:
+        with self._mutex:
+            if self._cancelled:
+                raise Cancelled
+            running = self._sandbox.start(spec, log)
+            self._running.add(running)
+        try:
+            return running.wait()
+        finally:
+            with self._mutex:
+                self._running.discard(running)
+
+    def cancel(self) -> None:
+        """Kill every build."""
+        with self._mutex:
+            self._cancelled = True
+            for running in self._running:
+                running.cancel()
+
+    def close(self) -> None:
+        """Stop the sandbox server."""
+        self._sandbox.close()
+
+
+def _failure(drv: Build, result: Result, log: Path, timeout: int) -> BuildFailure:
+    if result.timed_out:
+        return BuildTimeout(
+            f"{label(drv)}: still running after {timeout} s, and killed",
+            details=_report(log),
+            hint=f"a longer time can be given as `timeout` in derivations/{drv.name}/recipe.toml",
+        )
+    how = f"killed by signal {result.signal}" if result.signal else f"exit status {result.exit_status}"
+    target = f"{drv.name}-{drv.system.split('-')[0]}"
+    return BuildFailure(
+        f"{label(drv)}: build.sh failed: {how}",
+        details=_report(log),
+        hint=f"`hermetic log {target}` prints all of it; `hermetic shell {target}` opens the sandbox by hand",
+    )
+
+
+def _report(log: Path) -> tuple[str, ...]:
+    """The log's last lines and its path."""
+    lines = log.read_bytes()[-64 * 1024 :].decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
+    return (*(f"| {line}" for line in lines), f"log: {log}")

@@ -1,0 +1,235 @@
+"""What a build may see and be, as a value; and the operations that bring it about, as data. Pure.
+
+The defaults are those of every build. Fields under "perturbations" exist for `hermetic verify`: it changes
+what must not change the result.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from hermetic.errors import SandboxError
+
+BUILD_UID: Final = 1000
+BUILD_GID: Final = 1000
+
+DEFAULT_FILES: Final[dict[str, str]] = {
+    "/etc/passwd": (
+        "root:x:0:0:root:/:/bin/sh\n"
+        "build:x:1000:1000:build:/build:/bin/sh\n"
+        "nobody:x:65534:65534:nobody:/:/bin/sh\n"
+    ),
+    "/etc/group": "root:x:0:\ntty:x:5:\nbuild:x:1000:\nnogroup:x:65534:\n",
+    "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom")
+_DEVICE_LINKS: Final = {
+    "/dev/fd": "/proc/self/fd",
+    "/dev/stdin": "/proc/self/fd/0",
+    "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
+    "/dev/ptmx": "pts/ptmx",
+}
+
+
+class Mount(msgspec.Struct, frozen=True):
+    """A file or folder of the host that the build sees.
+
+    Attributes:
+        source: absolute path on the host; not a symbolic link.
+        target: absolute path inside.
+        writable: the build may change it. A folder is given to the build's user while the build runs;
+            anything else, such as a jobserver's fifo, must be open to that user already.
+    """
+
+    source: str
+    target: str
+    writable: bool = False
+
+
+class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One build: the process, and all that it can reach.
+
+    Attributes:
+        argv: the program, by absolute path, and its arguments.
+        env: the whole environment.
+        cwd: absolute path inside.
+        mounts: files and folders of the host. None may lie beneath another.
+        links: symbolic links: path to text.
+        files: small read-only text files: path to content.
+        timeout: seconds, or None for no limit.
+        user_namespaces: the build may make namespaces of its own.
+        loopback: the build's own loopback interface is up. It never reaches that of the host.
+
+        hostname, umask, aslr, uname26, cpuinfo: perturbations. `aslr`: addresses are random.
+            `uname26`: the kernel calls itself 2.6. `cpuinfo`: text of /proc/cpuinfo; /proc then also shows
+            the rest of what is usual, where by default it shows nothing but processes.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str = "/build"
+    mounts: tuple[Mount, ...] = ()
+    links: dict[str, str] = {}
+    files: dict[str, str] = msgspec.field(default_factory=DEFAULT_FILES.copy)
+    uid: int = BUILD_UID
+    gid: int = BUILD_GID
+    timeout: float | None = None
+    user_namespaces: bool = False
+    loopback: bool = False
+    hostname: str = "localhost"
+    umask: int = 0o022
+    aslr: bool = False
+    uname26: bool = False
+    cpuinfo: str | None = None
+
+
+class Directory(msgspec.Struct, frozen=True, tag=True):
+    """A folder, with its parents."""
+
+    target: str
+
+
+class Bind(msgspec.Struct, frozen=True, tag=True):
+    """A file or folder of the host and what is mounted beneath it; nosuid, and nodev but for devices."""
+
+    source: str
+    target: str
+    writable: bool
+    device: bool = False
+
+
+class Scratch(msgspec.Struct, frozen=True, tag=True):
+    """An empty folder in memory that the build may write to."""
+
+    target: str
+
+
+class Symlink(msgspec.Struct, frozen=True, tag=True):
+    target: str
+    text: str
+
+
+class File(msgspec.Struct, frozen=True, tag=True):
+    """A small file, mode 0444."""
+
+    target: str
+    text: str
+
+
+class Terminals(msgspec.Struct, frozen=True, tag=True):
+    """A new instance of devpts."""
+
+    target: str
+
+
+class Processes(msgspec.Struct, frozen=True, tag=True):
+    """A new /proc."""
+
+    target: str
+    cpuinfo: str | None
+
+
+class Loopback(msgspec.Struct, frozen=True, tag=True):
+    """The network namespace's own `lo` goes up."""
+
+
+class Seal(msgspec.Struct, frozen=True, tag=True):
+    """The root becomes read-only. What was mounted on it stays as it is."""
+
+
+Operation: TypeAlias = Directory | Bind | Scratch | Symlink | File | Terminals | Processes | Loopback | Seal
+
+
+def operations(spec: SandboxSpec, *, interactive: bool = False) -> list[Operation]:
+    """What to do in an empty root, in this order, so that it becomes the root of the build.
+
+    Raises:
+        SandboxError: the specification is not valid.
+    """
+    check(spec)
+    devices = (*_DEVICES, "tty") if interactive else _DEVICES
+    found: list[Operation] = [
+        Scratch("/tmp"),
+        Scratch("/dev/shm"),
+        *(Bind(f"/dev/{name}", f"/dev/{name}", writable=False, device=True) for name in devices),
+        *(Symlink(path, text) for path, text in _DEVICE_LINKS.items()),
+        Terminals("/dev/pts"),
+        Processes("/proc", spec.cpuinfo),
+        *(Bind(m.source, m.target, m.writable) for m in sorted(spec.mounts, key=lambda m: m.target)),
+        *(Symlink(path, text) for path, text in sorted(spec.links.items())),
+        *(File(path, text) for path, text in sorted(spec.files.items())),
+    ]
+    if spec.loopback:
+        found.append(Loopback())
+    if not spec.mounts or not any(_is_beneath(spec.cwd, m.target) for m in spec.mounts):
+        found.append(Directory(spec.cwd))
+    return [*found, Seal()]
+
+
+def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
+    """The message for the fork server: built-in types only."""
+    process = {
+        "argv": list(spec.argv),
+        "env": dict(spec.env),
+        "interactive": interactive,
+        **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout", "user_namespaces")},
+        **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},
+    }
+    ops = [msgspec.to_builtins(op) for op in operations(spec, interactive=interactive)]
+    return {"operations": ops, "process": process}
+
+
+def check(spec: SandboxSpec) -> None:
+    """Raises SandboxError, with the value, if the specification is not valid."""
+    if not spec.argv or not spec.argv[0].startswith("/"):
+        raise SandboxError(f"a build's program must be given by an absolute path, not {spec.argv[:1]!r}")
+    for key, value in spec.env.items():
+        if not key or "=" in key or "\0" in key + value:
+            raise SandboxError(f"not a possible environment variable: {key!r}={value!r}")
+    if any("\0" in argument for argument in spec.argv):
+        raise SandboxError(f"an argument holds a NUL character: {spec.argv!r}")
+    _check_path("working folder", spec.cwd)
+    if spec.timeout is not None and spec.timeout <= 0:
+        raise SandboxError(f"a timeout must be more than 0 seconds, not {spec.timeout}")
+    if not 0 <= spec.umask <= 0o777:
+        raise SandboxError(f"not a umask: {spec.umask:#o}")
+    if not 0 < len(spec.hostname) <= 64:
+        raise SandboxError(f"a host name must have 1 to 64 characters: {spec.hostname!r}")
+    for what, number in (("uid", spec.uid), ("gid", spec.gid)):
+        if not 0 < number < 65534:
+            raise SandboxError(f"the {what} of a build must lie between 1 and 65533, not {number}")
+    _check_targets(spec)
+
+
+def _check_targets(spec: SandboxSpec) -> None:
+    for mount in spec.mounts:
+        _check_path("mounted path of the host", mount.source)
+    mounted = {m.target for m in spec.mounts}
+    targets = [*(m.target for m in spec.mounts), *spec.links, *spec.files]
+    if len(set(targets)) < len(targets):
+        twice = sorted({t for t in targets if targets.count(t) > 1})
+        raise SandboxError(f"several things at the same path of a sandbox: {', '.join(twice)}")
+    for target in targets:
+        _check_path("path in a sandbox", target)
+        if target in ("/", "/dev", "/tmp") or _is_beneath(target, "/proc") or target in _DEVICE_LINKS:
+            raise SandboxError(f"this path of a sandbox is not free: {target}")
+        above = posixpath.dirname(target)
+        while above != "/":
+            if above in mounted:
+                raise SandboxError(f"a path of a sandbox lies beneath a mount: {target} beneath {above}")
+            above = posixpath.dirname(above)
+
+
+def _check_path(what: str, path: str) -> None:
+    if not path.startswith("/") or path.startswith("//") or posixpath.normpath(path) != path or "\0" in path:
+        raise SandboxError(f"a {what} must be absolute and without '.', '..' or doubled '/': {path!r}")
+
+
+def _is_beneath(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

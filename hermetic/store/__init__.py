@@ -1,0 +1,22 @@
+"""The store: immutable objects named by their content, and what is known about them.
+
+    STORE/<content hash>-<name>-<version>     an object: a tree or a file, read-only, times zero
+    STORE/.hermetic/
+        version                               of this layout
+        db.sqlite                             objects and realisations
+        realisations/  manifests/             the same as files, to rebuild the database from
+        roots/  temproots/                    what keeps objects alive: for good, and for running processes
+        tmp/  trash/  failed/                 work in progress, what waits to be deleted, kept failed builds
+        locks/  log/  eval/                   locks, logs of builds, cached evaluations
+        reserve                               space that a collection needs when the disk is full
+
+The arguments why it holds together: `registering` (adding), `protect` (collection beside builds),
+`workspaces` (leftovers), `database` (damage), `sentinel` (altered objects).
+"""
+
+from hermetic.store.core import Store
+from hermetic.store.flocks import Stopped
+from hermetic.store.protect import TempRoots
+from hermetic.store.records import Info, Realisation, Root
+
+__all__ = ["Info", "Realisation", "Root", "Stopped", "Store", "TempRoots"]

@@ -1,0 +1,280 @@
+"""The database of a store: SQLite in WAL mode.
+
+Damage is looked for at open, at a price that can be paid each time: the file's header and length always, and
+a check of the whole whenever the file is not the one that was last found good. In WAL mode the main file
+changes only at checkpoints, so its size and time of change, noted in `db.checked`, tell a foreign change from
+our own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hermetic import faults
+from hermetic.errors import StoreError
+from hermetic.store import flocks
+from hermetic.store.names import is_object_name
+from hermetic.store.records import COLUMNS, from_row
+
+if TYPE_CHECKING:
+    import sqlite3
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x6865726D  # "herm"
+_MAGIC: Final = b"SQLite format 3\0"
+_PATIENCE: Final = 60.0  # seconds that a transaction waits for others
+REBUILD: Final = "restore it from the objects and their records with `hermetic store rebuild-db`"
+
+# The sentinel stands last: a list of objects then does not have to read it.
+_SCHEMA: Final = """
+CREATE TABLE objects (
+    name TEXT PRIMARY KEY, size INTEGER NOT NULL, files INTEGER NOT NULL,
+    registered_at INTEGER NOT NULL, last_used INTEGER NOT NULL, sentinel BLOB NOT NULL
+);
+CREATE TABLE realisations (
+    drv_id TEXT PRIMARY KEY, build_key TEXT NOT NULL, object TEXT NOT NULL, name TEXT NOT NULL,
+    version TEXT NOT NULL, system TEXT NOT NULL, inputs TEXT NOT NULL, seconds REAL NOT NULL,
+    built_at INTEGER NOT NULL, builder TEXT NOT NULL, signatures TEXT NOT NULL
+);
+CREATE INDEX realisations_by_key ON realisations (build_key);
+CREATE INDEX realisations_by_object ON realisations (object);
+"""
+
+
+class Database:
+    """One connection, opened when first needed, safe to use from several threads and after a fork."""
+
+    def __init__(self, path: Path, in_use: Path, *, read_only: bool = False) -> None:
+        """
+        Args:
+            in_use: lock file, held shared while connected; exclusively by who replaces the database.
+        """
+        self.path = path
+        self.read_only = read_only
+        self._in_use_path = in_use
+        self._mutex = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._in_use: int | None = None
+        self._pid = 0
+        self._changed = False
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query.
+
+        Raises:
+            StoreError: the database is corrupt or cannot be read.
+        """
+        with self._mutex, self._translated():
+            return self._connect().execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, alone among all processes from its first moment.
+
+        Raises:
+            StoreError: the database is corrupt, full, not writable, or another process kept it for a minute.
+        """
+        with self._mutex, self._translated():
+            connection = self._connect()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                if connection.in_transaction:  # else the block has committed, to see it fail
+                    connection.execute("COMMIT")
+                self._changed = True
+            except BaseException:
+                if connection.in_transaction:
+                    with suppress(Exception):  # the first error is the one to report
+                        connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection. The last one out folds the log into the main file."""
+        with self._mutex:
+            if self._connection is not None and self._pid == os.getpid():
+                with self._translated():
+                    self._connection.close()
+                if self._changed:
+                    self._note_good()
+            self._connection = None
+            self._changed = False
+            if self._in_use is not None:
+                os.close(self._in_use)
+                self._in_use = None
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is not None and self._pid == os.getpid():
+            return self._connection
+        import sqlite3
+
+        if self._in_use is None and not self.read_only:
+            self._in_use = flocks.acquire(self._in_use_path, shared=True)
+        if not self.path.is_file():
+            raise StoreError(f"the store's database {self.path} is missing", hint=REBUILD)
+        self._connection = sqlite3.connect(
+            self._uri(), uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        self._pid = os.getpid()
+        # NORMAL: a loss of power may forget the last transactions, but tears none; objects are synced before.
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        return self._connection
+
+    def _uri(self) -> str:
+        mode = "rw"
+        if self.read_only:
+            # Without write access SQLite cannot make WAL mode's shared memory; with no log it needs none.
+            log = self.path.with_name(self.path.name + "-wal")
+            idle = not log.exists() or log.stat().st_size == 0
+            mode = "ro&immutable=1" if idle and not os.access(self.path.parent, os.W_OK) else "ro"
+        return f"{self.path.absolute().as_uri()}?mode={mode}"
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        import sqlite3
+
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: sqlite3.Error) -> StoreError:
+        import sqlite3
+
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        where = str(self.path)
+        can_be_full = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+        if code == sqlite3.SQLITE_FULL or (can_be_full and _full(where)):
+            return faults.full(where, "write")
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(
+            error, sqlite3.InterfaceError
+        ):
+            return corrupt(self.path, str(error))
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            return StoreError(f"cannot use {where}: {error}", hint="check owner and permissions of the store")
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreError(f"{where}: another process has kept it locked for {_PATIENCE:.0f} s")
+        if isinstance(error, sqlite3.OperationalError) and "no such" in str(error):
+            return corrupt(self.path, str(error))
+        return StoreError(f"{where}: {error}")
+
+    def check(self) -> None:
+        """Find damage; cheap when nobody but hermetic has touched the file.
+
+        Raises:
+            StoreError: the database is missing, damaged, not a store's, or of a newer version.
+        """
+        status = self._check_header()
+        if status == self._last_good():
+            return
+        with self._mutex, self._translated():
+            connection = self._connect()
+            found = connection.execute("PRAGMA quick_check(3)").fetchall()
+            if found != [("ok",)]:
+                raise corrupt(self.path, "; ".join(str(row[0]) for row in found))
+            self._check_values(connection)
+        self._note_good()
+
+    def _check_header(self) -> tuple[int, int]:
+        with faults.translated(self.path, "read"):
+            try:
+                with self.path.open("rb", buffering=0) as file:
+                    header = file.read(100)
+                    status = os.fstat(file.fileno())
+            except FileNotFoundError:
+                raise StoreError(f"the store's database {self.path} is missing", hint=REBUILD) from None
+        if len(header) < 100 or not header.startswith(_MAGIC):
+            raise corrupt(self.path, f"it does not begin as a database does ({status.st_size} bytes)")
+        page = int.from_bytes(header[16:18], "big")
+        page = 65536 if page == 1 else page
+        pages = int.from_bytes(header[28:32], "big")
+        log = self.path.with_name(self.path.name + "-wal")
+        if status.st_size < page * pages and not (log.exists() and log.stat().st_size):
+            raise corrupt(self.path, f"it has {status.st_size} bytes, and should have {page * pages}")
+        if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+            raise corrupt(self.path, "it is not the database of a store")
+        version = int.from_bytes(header[60:64], "big")
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} has schema version {version}; this program knows up to {SCHEMA_VERSION}",
+                hint="use the hermetic that made it, or another store with --store",
+            )
+        return status.st_size, status.st_mtime_ns
+
+    def _check_values(self, connection: sqlite3.Connection) -> None:
+        """The structure may be whole and the text in it not: names and hashes have a form."""
+        numbers = "size + files + registered_at + last_used"
+        for name, total in connection.execute(f"SELECT name, {numbers} FROM objects"):
+            if not (isinstance(name, str) and is_object_name(name) and isinstance(total, int)):
+                raise corrupt(self.path, f"it lists an object {name!r}")
+        for row in connection.execute(f"SELECT {COLUMNS} FROM realisations"):
+            if (record := from_row(row)) is None or not record.is_sound():
+                raise corrupt(self.path, f"the realisation of {row[0]!r} is not sound")
+
+    @property
+    def _checked(self) -> Path:
+        return self.path.with_name("db.checked")
+
+    def _last_good(self) -> tuple[int, int] | None:
+        try:
+            size, time = self._checked.read_bytes().split()
+            return int(size), int(time)
+        except (OSError, ValueError):
+            return None
+
+    def _note_good(self) -> None:
+        if self.read_only:
+            return
+        with suppress(OSError):  # if it cannot be noted, the next one looks again
+            status = self.path.stat()
+            self._checked.write_bytes(b"%d %d\n" % (status.st_size, status.st_mtime_ns))
+
+
+def corrupt(path: Path, what: str) -> StoreError:
+    """The error for a damaged database."""
+    return StoreError(f"the store's database {path} is corrupt: {what}", hint=REBUILD)
+
+
+def create(path: Path) -> None:
+    """Make an empty database. It appears whole, or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    import sqlite3
+
+    part = path.with_name(f".{os.urandom(6).hex()}.part")
+    try:
+        with faults.translated(path, "create"):
+            part.write_bytes(b"")  # SQLite's own words for a missing permission say little
+        connection = sqlite3.connect(part, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID};"
+                f" PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+            )
+        finally:
+            connection.close()
+        with faults.translated(path, "create"):
+            part.rename(path)
+    except sqlite3.Error as error:
+        if _full(os.fspath(path)):
+            raise faults.full(os.fspath(path), "create") from error
+        raise StoreError(f"cannot create {path}: {error}") from error
+    finally:
+        for left in (part, part.with_name(part.name + "-wal"), part.with_name(part.name + "-shm")):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _full(path: str) -> bool:
+    with suppress(OSError):
+        status = os.statvfs(os.path.dirname(path))  # noqa: PTH120
+        return status.f_bavail * status.f_frsize < 64 * 1024
+    return False

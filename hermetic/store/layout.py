@@ -1,0 +1,134 @@
+"""Where things lie in a store, and which version of this layout it has."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from hermetic.errors import StoreError
+from hermetic.faults import translated
+
+VERSION: Final = 1
+RESERVE: Final = 1 << 20  # bytes
+_FOLDERS: Final = (
+    "log/by-name", "tmp", "trash", "failed", "roots/auto", "temproots",
+    "locks", "realisations", "manifests", "eval",
+)  # fmt: skip
+
+
+class Layout:
+    """Paths of one store.
+
+    Attributes:
+        root: the folder that holds the objects. meta: `.hermetic` in it.
+        tmp: workspaces. trash: what waits to be deleted. failed: kept folders of failed builds.
+        reserve: a file of some size, so that a collection can write on a full disk once it is removed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.meta = meta = root / ".hermetic"
+        self.version = meta / "version"
+        self.database = meta / "db.sqlite"
+        self.reserve = meta / "reserve"
+        self.log = meta / "log"
+        self.tmp = meta / "tmp"
+        self.trash = meta / "trash"
+        self.failed = meta / "failed"
+        self.roots = meta / "roots"
+        self.temp_roots = meta / "temproots"
+        self.locks = meta / "locks"
+        self.realisations = meta / "realisations"
+        self.manifests = meta / "manifests"
+        self.eval = meta / "eval"
+        self.gc_lock = self.locks / "gc.lock"
+        self.tmp_lock = self.locks / "tmp.lock"
+        self.database_lock = self.locks / "db.lock"
+        self.create_lock = meta / "create.lock"
+
+    def object(self, name: str) -> Path:
+        """Path of an object."""
+        return self.root / name
+
+    def realisation(self, drv_id: str) -> Path:
+        """Path of the record of a realisation."""
+        return self.realisations / f"{drv_id}.json"
+
+    def manifest(self, name: str) -> Path:
+        """Path of the manifest of an object."""
+        return self.manifests / name
+
+    def exists(self) -> bool:
+        """Whether a store was made here, of a version that this program knows.
+
+        Raises:
+            StoreError: it is of another version, or its version cannot be read.
+        """
+        with translated(self.version, "read"):
+            try:
+                text = self.version.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+        if text.strip() == b"%d" % VERSION:
+            return True
+        shown = text[:40].decode(errors="replace").strip()
+        if text.strip().isdigit():
+            raise StoreError(
+                f"{self.root} is a store of version {shown}; this program knows version {VERSION}",
+                hint="use the hermetic that made it, or another store with --store",
+            )
+        raise StoreError(
+            f"{self.version} is damaged: it holds {shown!r}",
+            hint=f"if it was version {VERSION}, write {VERSION} into that file",
+        )
+
+    def make_folders(self) -> None:
+        """Make what is missing. Safe to be done by several processes at once."""
+        with translated(self.meta, "create"):
+            for name in _FOLDERS:
+                (self.meta / name).mkdir(parents=True, exist_ok=True)
+            self.make_reserve()
+
+    def make_version(self) -> None:
+        """Say that the store is complete."""
+        write_atomically(self.version, b"%d\n" % VERSION)
+
+    def make_reserve(self) -> None:
+        """Set some space aside, where there is some."""
+        with suppress(OSError):
+            file = os.open(self.reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(file).st_size < RESERVE:
+                    os.posix_fallocate(file, 0, RESERVE)
+            except OSError:
+                os.ftruncate(file, 0)
+            finally:
+                os.close(file)
+
+    def check_writable(self) -> None:
+        """Raises StoreError when this user cannot write to the store."""
+        if os.access(self.meta, os.W_OK) and os.access(self.root, os.W_OK):
+            return
+        with translated(self.root, "write to the store"):
+            if os.statvfs(self.root).f_flag & os.ST_RDONLY:
+                raise OSError(30, "", os.fspath(self.root))
+            raise PermissionError(13, "", os.fspath(self.root))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a small file as a whole: a reader sees the old or the new bytes, never a part.
+
+    Raises:
+        StoreError: it cannot be written. The old file is then untouched.
+    """
+    part = path.with_name(f".{os.urandom(6).hex()}.part")
+    with translated(path, "write"):
+        try:
+            part.write_bytes(data)
+            part.rename(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise

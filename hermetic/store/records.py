@@ -1,0 +1,133 @@
+"""What the store knows of its objects, as values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from hermetic.hashing import DIGEST_CHARS
+from hermetic.store.names import is_object_name
+
+_ID: Final = re.compile(rf"[a-z2-7]{{{DIGEST_CHARS}}}")
+
+
+class Realisation(msgspec.Struct, frozen=True, kw_only=True):
+    """The record that a derivation gave a store object.
+
+    Attributes:
+        drv_id: derivation id. build_key: the key that its inputs' contents gave.
+        object: name of the store object.
+        name, version: of the derivation. system: triple of the host system; empty for sources.
+        inputs: names of the objects that it was made from, direct ones only.
+        seconds: how long it took. built_at: Unix time, seconds.
+        builder: who made it, in words; empty for this machine.
+        signatures: of publishers who vouch for it.
+    """
+
+    drv_id: str
+    build_key: str
+    object: str
+    name: str
+    version: str
+    system: str = ""
+    inputs: tuple[str, ...] = ()
+    seconds: float = 0.0
+    built_at: int = 0
+    builder: str = ""
+    signatures: tuple[str, ...] = ()
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it was fetched or unpacked, not built."""
+        return not self.system
+
+    def is_sound(self) -> bool:
+        """Whether names and hashes have the form that they must have: a check for records read from disk."""
+        return (
+            _ID.fullmatch(self.drv_id) is not None
+            and _ID.fullmatch(self.build_key) is not None
+            and is_object_name(self.object)
+            and all(map(is_object_name, self.inputs))
+        )
+
+
+class Info(msgspec.Struct, frozen=True):
+    """What is recorded of a store object.
+
+    Attributes:
+        size: bytes of all files. files: number of files and links.
+        registered_at, last_used: Unix time, seconds; the latter is kept to the hour only.
+    """
+
+    name: str
+    size: int
+    files: int
+    registered_at: int
+    last_used: int
+
+
+class Root(msgspec.Struct, frozen=True):
+    """Something that keeps a store object alive.
+
+    Attributes:
+        kind: `named` (made by hand), `link` (a result link elsewhere), `process` (a running one).
+        name: the root's name, the link's path, or the process in words.
+        object: name of the store object.
+        since: Unix time, seconds.
+    """
+
+    kind: str
+    name: str
+    object: str
+    since: int
+
+
+def encode(realisation: Realisation) -> bytes:
+    """A realisation as a small JSON file, for `.hermetic/realisations/`."""
+    return msgspec.json.format(msgspec.json.encode(realisation, order="sorted"), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Realisation | None:
+    """Read such a file; None where it is damaged."""
+    try:
+        found = msgspec.json.decode(data, type=Realisation)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found if found.is_sound() else None
+
+
+COLUMNS: Final = (
+    "drv_id, build_key, object, name, version, system, inputs, seconds, built_at, builder, signatures"
+)
+
+
+def to_row(r: Realisation) -> tuple[str | float | int, ...]:
+    """The values of `COLUMNS`."""
+    return (
+        *(r.drv_id, r.build_key, r.object, r.name, r.version, r.system, "\n".join(r.inputs)),
+        *(r.seconds, r.built_at, r.builder, "\n".join(r.signatures)),
+    )
+
+
+def from_row(row: Sequence[Any]) -> Realisation | None:
+    """A realisation from such values; None where they are not of the right type."""
+    drv_id, build_key, object_, name, version, system, inputs, seconds, built_at, builder, signatures = row
+    texts = (drv_id, build_key, object_, name, version, system, inputs, builder, signatures)
+    if not (all(type(t) is str for t in texts) and type(built_at) is int and type(seconds) in (int, float)):
+        return None
+    return Realisation(
+        drv_id=drv_id,
+        build_key=build_key,
+        object=object_,
+        name=name,
+        version=version,
+        system=system,
+        inputs=tuple(inputs.split("\n")) if inputs else (),
+        seconds=seconds,
+        built_at=built_at,
+        builder=builder,
+        signatures=tuple(signatures.split("\n")) if signatures else (),
+    )
