@@ -202,6 +202,12 @@ def test_line_endings_are_named(compare: Compare) -> None:
         ),
         ("at /home/ann/src", "at /home/bob/src", "embedded-path", "an embedded path of a home directory"),
         ("x /tmp/tmp.Xa81/y", "x", "embedded-path", "an embedded path, in the first build only"),
+        (
+            "in /tmp/b.20261122/x",
+            "in /tmp/b.20261123/x",
+            "embedded-path",
+            "an embedded path: '/tmp/b.20261122/x'",
+        ),
         ("built 2026-11-22", "built 2026-11-23", "embedded-time", "(ISO 8601 date): '2026-11-22'"),
         ("at 2026-11-22T15:55:18Z.", "at 2026-11-22T16:01:02Z.", "embedded-time", "(ISO 8601 time)"),
         ("Nov 22 2026", "Nov 23 2026", "embedded-time", "as `__DATE__` writes it"),

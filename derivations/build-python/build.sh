@@ -3,7 +3,7 @@ for module in $LEFT_OUT; do
 done
 ./configure --config-cache --prefix="$out" --without-ensurepip --disable-test-modules --without-static-libpython \
     --without-doc-strings --without-mimalloc --with-computed-gotos \
-    MODULE_BUILDTYPE=static DYNLOADFILE=dynload_stub.o OPT='-O1 -DNDEBUG' LINKFORSHARED=' '
+    MODULE_BUILDTYPE=static DYNLOADFILE=dynload_stub.o OPT=-O1 CCSHARED=' ' LINKFORSHARED=' '
 make python pybuilddir.txt
 
 lib=$out/lib/python${version%.*}

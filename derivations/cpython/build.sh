@@ -3,12 +3,12 @@ python=$build_python/bin/python3
 lib=$out/lib/python$short
 
 # The prefix is only a placeholder: the interpreter looks for its library relative to itself. Without dynamic loading all
-# modules are built in. Configure links with the libraries' bitcode, for which no optimization is needed there.
+# modules are built in. Configure links with the libraries' bitcode, which needs no optimization there.
 export CONFIG_SITE="$CONFIG_SITE $build_python/share/config.site" PKG_CONFIG=no
 ./configure --build=x86_64-build-linux-musl --host="$system" --prefix=/PREFIX --with-build-python="$python" \
     --enable-ipv6 --disable-test-modules --without-static-libpython --without-ensurepip --with-computed-gotos \
     --with-readline=editline --with-openssl="$openssl" --with-dbmliborder= \
-    MODULE_BUILDTYPE=static DYNLOADFILE=dynload_stub.o OPT='-DNDEBUG -O3' LINKFORSHARED=' ' \
+    MODULE_BUILDTYPE=static DYNLOADFILE=dynload_stub.o OPT=-O3 CCSHARED=' ' LINKFORSHARED=' ' \
     LDFLAGS="$LDFLAGS -Wl,--lto-O0" \
     ZLIB_CFLAGS=' ' ZLIB_LIBS=-lz BZIP2_CFLAGS=' ' BZIP2_LIBS=-lbz2 LIBLZMA_CFLAGS=' ' LIBLZMA_LIBS=-llzma \
     LIBFFI_CFLAGS=' ' LIBFFI_LIBS=-lffi LIBUUID_CFLAGS="-I$libuuid/include/uuid" LIBUUID_LIBS=-luuid \
@@ -16,13 +16,19 @@ export CONFIG_SITE="$CONFIG_SITE $build_python/share/config.site" PKG_CONFIG=no
     CURSES_CFLAGS="-I$ncurses/include/ncursesw" CURSES_LIBS=-lncursesw \
     PANEL_CFLAGS="-I$ncurses/include/ncursesw" PANEL_LIBS='-lpanelw -lncursesw'
 
-make EXTRA_CFLAGS=-flto "libpython$short.a"
+# No path of the build in what describes the build.
+neutral() {
+    sed -i -E -e "s# *-[IL]/hermetic/[^ \"']*##g" -e "s#/hermetic/[^ \"']*/##g" -e 's#/build/source#.#g' \
+        -e 's# *-Wl,--lto-O0##g' "$@"
+}
 
-# The library is compiled while one core links. Tracebacks take file names from where a module is found, not from here.
-mkdir -p "$lib/lib-dynload"
-rm -r Lib/test Lib/idlelib Lib/tkinter Lib/turtledemo Lib/turtle.py Lib/__phello__
-cp -R Lib/. LICENSE "$lib/"
-cp /build/certifi/certifi/cacert.pem "$lib/"
+make EXTRA_CFLAGS=-flto "libpython$short.a" pybuilddir.txt
+
+# The library is compiled while one core links. Left out: what needs Tcl/Tk, and the tests.
+mkdir -p "$lib/lib-dynload" "$out/bin"
+cp -R Lib/. LICENSE "$(cat pybuilddir.txt)"/_sysconfigdata_*.py /build/certifi/certifi/cacert.pem "$lib/"
+neutral "$lib"/_sysconfigdata_*.py
+(cd "$lib" && rm -r test idlelib tkinter turtledemo turtle.py __phello__)
 echo 'No shared objects: all modules are built in. The interpreter knows its installation by this folder.' \
     >"$lib/lib-dynload/README.txt"
 "$python" -m compileall -q -f --invalidation-mode unchecked-hash -s "$out" "$lib" &
@@ -30,7 +36,25 @@ echo 'No shared objects: all modules are built in. The interpreter knows its ins
 make EXTRA_CFLAGS=-flto PY_CORE_LDFLAGS="-flto -O3 $LDFLAGS" \
     LINKFORSHARED="-Wl,--strip-all -Wl,-Map=python.map $mimalloc/lib/malloc.o" all
 wait $!
-if grep -E 'libc\.a\((malloc-|src-malloc-mallocng)' python.map; then
-    echo "the C library's malloc is in use" >&2
+if grep -E 'libc\.a\(malloc-mallocng' python.map; then
+    echo "the C library's own malloc is in use" >&2
+    exit 1
+fi
+
+make DESTDIR=/build/image inclinstall libainstall maninstall
+cp -R /build/image/PREFIX/. "$out/"
+cp python "$out/bin/python$short"
+cd "$out/bin"
+rm "idle$short" "$lib"/config-*/python-config.py
+for link in python3 python; do ln -s "python$short" $link; done
+ln -s "python$short-config" python3-config
+ln -s "pydoc$short" pydoc3
+# Found through its own place, wherever that is.
+sed -i "1c #!/bin/sh\n'''exec' \"\$(dirname -- \"\$(readlink -f -- \"\$0\")\")/python$short\" \"\$0\" \"\$@\"\n' '''" "pydoc$short"
+cd ../lib/pkgconfig
+for kind in '' -embed; do ln -s "python-$short$kind.pc" "python3$kind.pc"; done
+neutral "$lib"/config-*/* "$out/bin/python$short-config" ./*.pc
+if grep -rlE '/hermetic/|/build/source' "$out"; then
+    echo "paths of the build in the files above" >&2
     exit 1
 fi

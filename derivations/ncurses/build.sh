@@ -17,4 +17,4 @@ for name in ncurses panel form menu; do
     ln -s "lib${name}w.a" "$out/lib/lib$name.a"
 done
 ln -s . "$out/include/ncursesw"
-rm -r "$out/bin"
+rm -r "${out:?}/bin"

@@ -4,7 +4,10 @@ prefix=$out/usr
 mkdir -p "$prefix/lib" "$prefix/include/bits"
 
 # --- headers: the kernel's first, because musl's own win where both have one
-cp -r "$zig/lib/libc/include/any-linux-any/." "$zig/lib/libc/include/$KERNEL_ARCH-linux-any/." "$prefix/include/"
+for kernel in any "$KERNEL_ARCH"; do
+    cp -r "$zig/lib/libc/include/$kernel-linux-any/." "$prefix/include/"
+    chmod -R u+w "$prefix/include" # inputs are read-only, and so are copies of their folders
+done
 cp -r include/. "$prefix/include/"
 cp arch/generic/bits/*.h "$prefix/include/bits/"
 cp "arch/$MUSL_ARCH"/bits/*.h "$prefix/include/bits/"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Final
 
 from hermetic.compare import recognise
-from hermetic.compare.model import MAX_DETAILS, Data, Difference, Kind, Scope, excerpts, shown
+from hermetic.compare.model import Data, Difference, Kind, Scope, excerpts, shown
 
 CHUNK: Final = 1 << 20
 _REGIONS: Final = 512  # looked at one by one; all are counted
@@ -157,20 +158,18 @@ def compare_strings(scope: Scope, where: str, left: Data, right: Data) -> list[D
         return [
             scope.found("order", where, f"the same {len(one):,} strings in another order", *excerpts(*pair))
         ]
+    if len(gone) != len(new):  # strings that have no counterpart: pair only those that leak
+        gone, new = ([t for t in side[:_REGIONS] if _leaks(scope, t)] for side in (gone, new))
     found: dict[str, Difference] = {}
-    for a, b in zip(gone[:_REGIONS], new[:_REGIONS], strict=False):
+    for a, b in zip_longest(gone[:_REGIONS], new[:_REGIONS], fillvalue=b""):
         difference = recognise.difference_of_text(scope, where, "", a, b)
         if difference.kind != "content":
             found.setdefault(difference.words, difference)
-    for text, is_left in [(t, True) for t in gone[len(new) :]] + [(t, False) for t in new[len(gone) :]]:
-        if len(found) >= MAX_DETAILS:
-            break
-        difference = recognise.difference_of_text(
-            scope, where, "", text if is_left else b"", b"" if is_left else text
-        )
-        if difference.kind != "content":
-            found.setdefault(difference.words, difference)
     return list(found.values())
+
+
+def _leaks(scope: Scope, text: bytes) -> bool:
+    return recognise.in_text(text.decode("utf-8", "backslashreplace"), "", scope.facts) is not None
 
 
 def _only(left: list[bytes], right: list[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -98,10 +98,11 @@ _JOBS: Final = re.compile(r"(?<![\w-])(?:-j ?|--jobs[= ]|JOBS=)\d+\b")
 
 
 class Recognised(msgspec.Struct, frozen=True):
-    """What a difference was recognised as, in words with both values."""
+    """What a difference was recognised as, in words with both values. `both`: it stands on both sides."""
 
     kind: Kind
     words: str
+    both: bool = True
 
 
 class _Regions(msgspec.Struct, frozen=True):
@@ -122,7 +123,10 @@ def in_text(left: str, right: str, facts: BuildFacts) -> Recognised | None:
         left, right, start = left[first : first + _WINDOW], right[first : first + _WINDOW], start - first
     tail = common_prefix(left[start:][::-1], right[start:][::-1])
     regions = _Regions(left, right, start, len(left) - tail, len(right) - tail)
-    return _known(regions, facts) or _time(regions, facts) or _path(regions) or _other(regions)
+    path = _path(regions)
+    if path is not None and path.both:  # a time in a path is told with the path
+        return _known(regions, facts) or path
+    return _known(regions, facts) or _time(regions, facts) or path or _other(regions)
 
 
 def difference_of_text(
@@ -167,9 +171,9 @@ def _against(kind: Kind, what: str, left: str | None, right: str | None) -> Reco
         one, other = quoted(left, right)
         return Recognised(kind, f"{what}: {one} against {other}")
     if left is not None:
-        return Recognised(kind, f"{what}, in the first build only: {quoted(left, '')[0]}")
+        return Recognised(kind, f"{what}, in the first build only: {quoted(left, '')[0]}", False)
     if right is not None:
-        return Recognised(kind, f"{what}, in the rebuild only: {quoted('', right)[1]}")
+        return Recognised(kind, f"{what}, in the rebuild only: {quoted('', right)[1]}", False)
     return None
 
 

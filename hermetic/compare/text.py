@@ -17,6 +17,8 @@ Hunk: TypeAlias = tuple[int, int, int, int]  # left[a:b] against right[c:d]
 
 _HUNKS: Final = 1000  # compared one by one
 _MOVED: Final = 5000  # lines within which a move is looked for
+_SEARCHED: Final = 200_000  # lines looked at in all while looking for moves
+_LONG_LINE: Final = 64 << 10  # bytes; a longer line is not taken apart into words
 _CONTROL: Final = re.compile(rb"[\0-\x06\x0e-\x1a\x1c-\x1f]")
 _WORDS: Final = re.compile(r"[\s,;:(){}\[\]]+")
 
@@ -79,7 +81,8 @@ def _one_sided(scope: Scope, number: int, lines: list[bytes], *, is_left: bool) 
 
 
 def _compare_line(scope: Scope, where: str, left: bytes, right: bytes) -> Difference:
-    one, other = (_WORDS.split(t.decode("utf-8", "backslashreplace")) for t in (left, right))
+    short = max(len(left), len(right)) <= _LONG_LINE
+    one, other = (_WORDS.split(_decoded(t)) if short else [] for t in (left, right))
     if one != other and len(one) > 1 and sorted(one) == sorted(other):
         words = f"the same {sum(map(bool, one)):,} words in another order"
         return scope.found("order", where, words, *excerpts(_decoded(left), _decoded(right)))
@@ -145,16 +148,20 @@ def _joined(hunks: list[Hunk]) -> list[Hunk]:
 def _with_moves_joined(left: list[bytes], right: list[bytes], hunks: list[Hunk]) -> list[Hunk]:
     """Neighbouring hunks made one where together they hold the same lines: a list in another order."""
     joined: list[Hunk] = []
-    first = 0
+    first = searched = 0
     while first < len(hunks):
-        last = _balanced_until(left, right, hunks, first)
+        last, lines = _balanced_until(left, right, hunks, first) if searched < _SEARCHED else (first, 0)
         joined.append((hunks[first][0], hunks[last][1], hunks[first][2], hunks[last][3]))
-        first = last + 1
+        first, searched = last + 1, searched + lines
     return joined
 
 
-def _balanced_until(left: list[bytes], right: list[bytes], hunks: list[Hunk], first: int) -> int:
-    """Index of the hunk up to which, from `first` on, both sides hold the same lines, or `first`."""
+def _balanced_until(left: list[bytes], right: list[bytes], hunks: list[Hunk], first: int) -> tuple[int, int]:
+    """Index of the hunk up to which, from `first` on, both sides hold the same lines, or `first`.
+
+    Returns:
+        The index, and how many lines were looked at.
+    """
     excess: Counter[bytes] = Counter()
     lines = 0
     for index, (a, b, c, d) in enumerate(hunks[first : first + _HUNKS], first):
@@ -164,10 +171,10 @@ def _balanced_until(left: list[bytes], right: list[bytes], hunks: list[Hunk], fi
                 del excess[line]
         lines += b - a + d - c
         if not excess:
-            return index
+            return index, lines
         if lines > _MOVED:
             break
-    return first
+    return first, lines
 
 
 def _anchors(left: list[bytes], right: list[bytes]) -> list[tuple[int, int]]:

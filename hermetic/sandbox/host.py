@@ -19,9 +19,13 @@ import os
 import select
 import signal
 import time
-from typing import Any, NoReturn
 
 from hermetic.sandbox import inside, seccomp, syscalls
+
+# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 _NAMESPACES = (
     syscalls.CLONE_NEWUSER
@@ -136,7 +140,12 @@ class Server:
         except OSError as error:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            raise inside.SetupError("identity", error.errno or 0, str(error)) from None
+            said = _said(control).get("error") or {
+                "step": "identity",
+                "errno": error.errno,
+                "text": str(error),
+            }
+            raise inside.SetupError(said["step"], said["errno"], said["text"]) from None
         build = Build(channel, control, pid, request["process"]["timeout"])
         for fd in (channel.fileno(), build.pidfd):
             self.builds[fd] = build
@@ -190,9 +199,7 @@ class Server:
         _, status, usage = os.wait4(build.pid, 0)
         outcome: dict[str, Any] = {"status": status, "ended_by": build.ended_by}
         if build.ended_by is None:
-            said = build.control.recv(65536, _socket.MSG_DONTWAIT) if _readable(build.control) else b""
-            if said:
-                outcome.update(marshal.loads(said))
+            outcome.update(_said(build.control))
         outcome["seconds"] = time.monotonic() - build.started
         outcome["usage"] = (usage.ru_utime, usage.ru_stime, usage.ru_maxrss)
         for fd in (build.channel.fileno(), build.pidfd):
@@ -243,10 +250,13 @@ def _reply(channel: _socket.socket, outcome: dict[str, Any]) -> None:
     channel.close()
 
 
-def _readable(sock: _socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+def _said(control: _socket.socket) -> dict[str, Any]:
+    """What the first process of a build has said of its outcome, if it came to that."""
+    try:
+        data = control.recv(65536, _socket.MSG_DONTWAIT)
+    except OSError:
+        data = b""
+    return marshal.loads(data) if data else {}
 
 
 def _write(path: str, text: str) -> None:
@@ -272,7 +282,8 @@ def _replace(fd: int, place: int) -> None:
 def _close_all_but(kept: set[int]) -> None:
     first = 0
     for fd in sorted(kept):
-        os.closerange(first, fd)
+        if first < fd:
+            os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, 1 << 20)
 

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH101, PTH103, PTH108, PTH120, PTH123, PTH211
+# ruff: noqa: PTH101, PTH102, PTH108, PTH120, PTH123, PTH211
 # Because pathlib would double the time that the server takes to start.
 """What the first process of a build does: set up its root, give up all power, run the build, reap.
 
@@ -16,9 +16,14 @@ import resource
 import select
 import signal
 import stat
-from typing import Any
 
 from hermetic.sandbox import syscalls
+
+# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _RESTRICTED = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 
@@ -66,16 +71,23 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> None:
         sources = open_sources(request["operations"])
     _socket.sethostname(process["hostname"])
     syscalls.setdomainname("localdomain")
+    for op in request["operations"]:
+        if op["type"] == "Processes":
+            _step(_new_proc, op, sources)
     enter_root()
     for op in request["operations"]:
-        try:
-            _EXECUTE[op["type"]](op, sources)
-        except OSError as error:
-            raise SetupError(f"{op['type']} {op.get('target', '/')}", error.errno or 0, str(error)) from None
+        _step(_EXECUTE[op["type"]], op, sources)
     _set_limits()
     os.umask(process["umask"])
     aslr = 0 if process["aslr"] else syscalls.ADDR_NO_RANDOMIZE
     syscalls.personality(aslr | (syscalls.UNAME26 if process["uname26"] else 0))
+
+
+def _step(function: Callable[..., None], op: dict[str, Any], sources: dict[str, int]) -> None:
+    try:
+        function(op, sources)
+    except OSError as error:
+        raise SetupError(f"{op['type']} {op.get('target', '/')}", error.errno or 0, str(error)) from None
 
 
 def enter_root() -> None:
@@ -89,17 +101,26 @@ def enter_root() -> None:
 
 # --- operations ----------------------------------------------------------------------------------
 
+_folders = {"/"}  # that exist in the new root
+
+
+def _make_folder(path: str) -> None:
+    if path not in _folders:
+        _make_folder(os.path.dirname(path))
+        os.mkdir(path, 0o755)
+        _folders.add(path)
+
 
 def _directory(op: dict[str, Any], sources: dict[str, int]) -> None:
-    os.makedirs(op["target"], 0o755, exist_ok=True)
+    _make_folder(op["target"])
 
 
 def _bind(op: dict[str, Any], sources: dict[str, int]) -> None:
     fd, target = sources.pop(op["target"]), op["target"]
     if stat.S_ISDIR(os.fstat(fd).st_mode):
-        os.makedirs(target, 0o755, exist_ok=True)
+        _make_folder(target)
     else:
-        os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+        _make_folder(os.path.dirname(target))
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444))
     syscalls.move_mount(fd, target)
     os.close(fd)
@@ -107,41 +128,46 @@ def _bind(op: dict[str, Any], sources: dict[str, int]) -> None:
 
 def _scratch(op: dict[str, Any], sources: dict[str, int]) -> None:
     """A part of the root's tmpfs as a mount of its own: it stays writable when the root no longer is."""
-    os.makedirs(op["target"], 0o755, exist_ok=True)
+    _make_folder(op["target"])
     os.chmod(op["target"], 0o1777)
     _attach(syscalls.open_tree(op["target"], recursive=False), op["target"])
 
 
 def _symlink(op: dict[str, Any], sources: dict[str, int]) -> None:
-    os.makedirs(os.path.dirname(op["target"]), 0o755, exist_ok=True)
+    _make_folder(os.path.dirname(op["target"]))
     os.symlink(op["text"], op["target"])
 
 
 def _file(op: dict[str, Any], sources: dict[str, int]) -> None:
-    os.makedirs(os.path.dirname(op["target"]), 0o755, exist_ok=True)
+    _make_folder(os.path.dirname(op["target"]))
     fd = os.open(op["target"], os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444)
     with open(fd, "wb", buffering=0) as file:
         file.write(op["text"].encode("utf-8", "surrogateescape"))
 
 
 def _terminals(op: dict[str, Any], sources: dict[str, int]) -> None:
-    os.makedirs(op["target"], 0o755, exist_ok=True)
+    _make_folder(op["target"])
     noexec = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
     _attach(syscalls.new_mount("devpts", noexec, mode="0620", ptmxmode="0666"), op["target"])
 
 
 def _processes(op: dict[str, Any], sources: dict[str, int]) -> None:
     """A /proc of the build's own. Without a text for cpuinfo it shows nothing but processes."""
-    os.makedirs(op["target"], 0o755, exist_ok=True)
-    restricted = _RESTRICTED | syscalls.MOUNT_ATTR_NOEXEC
+    _make_folder(op["target"])
+    _attach(sources.pop(op["target"]), op["target"])
     if op["cpuinfo"] is None:
-        _attach(syscalls.new_mount("proc", restricted, subset="pid"), op["target"])
         return
-    _attach(syscalls.new_mount("proc", restricted), op["target"])
     shown = "/tmp/.cpuinfo"
     _file({"target": shown, "text": op["cpuinfo"]}, sources)
     _attach(syscalls.open_tree(shown, recursive=False), op["target"] + "/cpuinfo")
     os.unlink(shown)
+
+
+def _new_proc(op: dict[str, Any], sources: dict[str, int]) -> None:
+    """The kernel makes a new /proc only for those who still see the host's."""
+    options = {"subset": "pid"} if op["cpuinfo"] is None else {}
+    attributes = _RESTRICTED | syscalls.MOUNT_ATTR_NOEXEC
+    sources[op["target"]] = syscalls.new_mount("proc", attributes, **options)
 
 
 def _loopback(op: dict[str, Any], sources: dict[str, int]) -> None:

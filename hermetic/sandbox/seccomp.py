@@ -7,7 +7,10 @@ Standard library only.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 EPERM: Final = 1
 ENOSYS: Final = 38
@@ -60,20 +63,18 @@ _MODE_ARGUMENT: Final = {
 # fmt: on
 
 
-class Test(NamedTuple):
+class Test:
     """The low 32 bits of an argument, masked, equal `value`; or, where that is None, are not all zero."""
 
-    argument: int
-    mask: int
-    value: int | None = None
+    def __init__(self, argument: int, mask: int, value: int | None = None) -> None:
+        self.argument, self.mask, self.value = argument, mask, value
 
 
-class Rule(NamedTuple):
+class Rule:
     """For the call `name`: if all tests hold, fail with `errno` (0: succeed, doing nothing), or ALLOW."""
 
-    name: str
-    errno: int
-    tests: tuple[Test, ...] = ()
+    def __init__(self, name: str, errno: int, tests: tuple[Test, ...] = ()) -> None:
+        self.name, self.errno, self.tests = name, errno, tests
 
 
 def rules(*, user_namespaces: bool) -> tuple[Rule, ...]:
@@ -133,11 +134,9 @@ _OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGUMENTS = 0, 4, 16
 _ARCH_X86_64: Final = 0xC000003E
 
 
-class _Instruction(NamedTuple):
-    code: int
-    k: int
-    if_true: int = 0
-    if_false: int = 0
+class _Instruction:
+    def __init__(self, code: int, k: int, if_true: int = 0, if_false: int = 0) -> None:
+        self.code, self.k, self.if_true, self.if_false = code, k, if_true, if_false
 
     def encode(self) -> bytes:
         jumps = bytes((self.if_true, self.if_false))

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Final
+
+# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 AT_FDCWD: Final = -100
 AT_SYMLINK_NOFOLLOW: Final = 0x100
@@ -54,7 +58,7 @@ _SECCOMP_FILTER_FLAG_SPEC_ALLOW: Final = 4
 
 # fmt: off
 _NUMBERS: Final = {
-    "clone": 56, "capset": 126, "personality": 135, "pivot_root": 155, "prctl": 157, "umount2": 166,
+    "clone": 56, "capset": 126, "personality": 135, "pivot_root": 155, "umount2": 166,
     "setdomainname": 171, "seccomp": 317, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
     "fsmount": 432, "mount_setattr": 442,
 }
@@ -62,6 +66,7 @@ _NUMBERS: Final = {
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_libc.prctl.argtypes = [ctypes.c_int] + 4 * [ctypes.c_ulong]
 
 
 def _call(name: str, *args: int | bytes | None, about: str | None = None) -> int:
@@ -125,7 +130,9 @@ def setdomainname(name: str) -> None:
 
 
 def prctl(option: int, argument: int = 0) -> None:
-    _call("prctl", option, argument, 0, 0, 0, about=str(option))
+    if _libc.prctl(option, argument, 0, 0, 0) == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), f"prctl {option}")
 
 
 def personality(flags: int) -> None:

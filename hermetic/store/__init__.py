@@ -17,6 +17,6 @@ The arguments why it holds together: `registering` (adding), `protect` (collecti
 from hermetic.store.core import Store
 from hermetic.store.flocks import Stopped
 from hermetic.store.protect import TempRoots
-from hermetic.store.records import Info, Realisation, Root
+from hermetic.store.records import Info, Realisation, Reference, Root
 
-__all__ = ["Info", "Realisation", "Root", "Stopped", "Store", "TempRoots"]
+__all__ = ["Info", "Realisation", "Reference", "Root", "Stopped", "Store", "TempRoots"]

@@ -13,9 +13,9 @@ from hermetic import tree
 from hermetic.errors import StoreError
 from hermetic.store import caches, database, flocks, protect, registering, roots, sentinel, workspaces
 from hermetic.store.layout import Layout
-from hermetic.store.names import content_hash_of, is_object_name
+from hermetic.store.names import content_hash_of, is_object_name, label_of
 from hermetic.store.protect import TempRoots
-from hermetic.store.records import COLUMNS, Info, Realisation, Root, from_row
+from hermetic.store.records import COLUMNS, Info, Realisation, Reference, Root, from_row
 
 _INFO = "name, size, files, registered_at, last_used"
 _DAY = 86400  # seconds
@@ -120,6 +120,20 @@ class Store:
         """All of them, in one query."""
         rows = self.database.read(f"SELECT {COLUMNS} FROM realisations ORDER BY drv_id")
         return [self._decoded(row) for row in rows]
+
+    def references(self, after: int = 0) -> list[Reference]:
+        """What each object was made from, one for each realisation, in one query.
+
+        Args:
+            after: only those that were registered later than the one with this id.
+        """
+        rows = self.database.read(
+            "SELECT id, object, system, inputs FROM realisations WHERE id > ? ORDER BY id", (after,)
+        )
+        return [
+            Reference(number, name, not system, tuple(inputs.split("\n")) if inputs else ())
+            for number, name, system, inputs in rows
+        ]
 
     def realisations_of(self, name: str) -> list[Realisation]:
         """All that gave this object, the newest first."""
@@ -228,8 +242,9 @@ class Store:
         for one in inputs:
             if not is_object_name(one):
                 raise StoreError(f"{one!r} is not the name of a store object")
+        label = label_of(name, version)
         with registering.on_this_file_system(self.layout, path) as here:
-            prepared = registering.Prepared(here, name, version)
+            prepared = registering.Prepared(here, label)
             keep = temp_roots or self._temp_roots
             keep.add(prepared.name)
             realisation = None

@@ -30,14 +30,16 @@ _MAGIC: Final = b"SQLite format 3\0"
 _PATIENCE: Final = 60.0  # seconds that a transaction waits for others
 REBUILD: Final = "restore it from the objects and their records with `hermetic store rebuild-db`"
 
-# The sentinel stands last: a list of objects then does not have to read it.
+# The sentinel stands last: a list of objects then does not have to read it. The id of a realisation is never
+# used again: a collector finds by it what was registered while it planned.
 _SCHEMA: Final = """
 CREATE TABLE objects (
     name TEXT PRIMARY KEY, size INTEGER NOT NULL, files INTEGER NOT NULL,
     registered_at INTEGER NOT NULL, last_used INTEGER NOT NULL, sentinel BLOB NOT NULL
 );
 CREATE TABLE realisations (
-    drv_id TEXT PRIMARY KEY, build_key TEXT NOT NULL, object TEXT NOT NULL, name TEXT NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    drv_id TEXT NOT NULL UNIQUE, build_key TEXT NOT NULL, object TEXT NOT NULL, name TEXT NOT NULL,
     version TEXT NOT NULL, system TEXT NOT NULL, inputs TEXT NOT NULL, seconds REAL NOT NULL,
     built_at INTEGER NOT NULL, builder TEXT NOT NULL, signatures TEXT NOT NULL
 );

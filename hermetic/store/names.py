@@ -13,11 +13,11 @@ _OBJECT: Final = re.compile(rf"[a-z2-7]{{{DIGEST_CHARS}}}-[A-Za-z0-9_+][A-Za-z0-
 _LONGEST: Final = 255  # bytes; what every Linux file system takes
 
 
-def object_name(content_hash: str, name: str, version: str) -> str:
-    """The name of an object in the store's folder.
+def label_of(name: str, version: str) -> str:
+    """What follows the content hash in an object's name.
 
     Raises:
-        StoreError: a part holds what a file name or a shell word should not, or all is too long.
+        StoreError: a part holds what a file name or a shell word should not.
     """
     for part in (name, version):
         if not _PART.fullmatch(part):
@@ -25,10 +25,15 @@ def object_name(content_hash: str, name: str, version: str) -> str:
                 f"{part!r} cannot be part of a store object's name",
                 hint="allowed are letters, digits and + . _ ~ @ = -, the first a letter, a digit, _ or +",
             )
-    result = f"{content_hash}-{name}-{version}"
-    if len(result) > _LONGEST:
-        raise StoreError(f"{result} is {len(result)} bytes long; a file name has at most {_LONGEST}")
-    return result
+    label = f"{name}-{version}"
+    if len(label) + DIGEST_CHARS + 1 > _LONGEST:
+        raise StoreError(f"{label} is too long for a store object's name ({len(label)} bytes)")
+    return label
+
+
+def object_name(content_hash: str, label: str) -> str:
+    """The name of an object in the store's folder."""
+    return f"{content_hash}-{label}"
 
 
 def is_object_name(text: str) -> bool:
@@ -39,3 +44,8 @@ def is_object_name(text: str) -> bool:
 def content_hash_of(name: str) -> str:
     """The content hash that an object's name begins with."""
     return name[:DIGEST_CHARS]
+
+
+def label_in(name: str) -> str:
+    """What follows the content hash in an object's name."""
+    return name[DIGEST_CHARS + 1 :]

@@ -69,6 +69,21 @@ class Info(msgspec.Struct, frozen=True):
     last_used: int
 
 
+class Reference(msgspec.Struct, frozen=True, gc=False):
+    """What a collection has to know of a realisation.
+
+    Attributes:
+        id: grows with each registration.
+        object: name of the store object. is_source: it was fetched or unpacked.
+        inputs: names of the objects that it was made from.
+    """
+
+    id: int
+    object: str
+    is_source: bool
+    inputs: tuple[str, ...]
+
+
 class Root(msgspec.Struct, frozen=True):
     """Something that keeps a store object alive.
 

@@ -53,12 +53,13 @@ class Prepared:
         name: what the object will be called.
     """
 
-    def __init__(self, path: Path, name: str, version: str) -> None:
+    def __init__(self, path: Path, label: str) -> None:
+        """`label`: name and version, as they stand in the object's name."""
         tree.canonicalise(path)
         self.path = path
         self.manifest: Manifest = tree.scan(path)
         self.encoded = self.manifest.encode()
-        self.name = object_name(tree.content_hash(self.encoded), name, version)
+        self.name = object_name(tree.content_hash(self.encoded), label)
 
     def sync(self) -> None:
         """Make sure that it survives a loss of power.
