@@ -114,7 +114,7 @@ def live(
     roots: Iterable[str],
     options: Options = Options(),  # noqa: B008
 ) -> dict[str, str | None]:
-    """All objects that roots keep, each with the object on the shortest way to a root; None for roots' own."""
+    """All objects that roots keep, each with the next one on the way to a root (None for roots)."""
     inputs = _followed(references, options)
     found: dict[str, str | None] = dict.fromkeys(roots)
     pending = deque(found)

@@ -1,9 +1,9 @@
 """Carries a collection out, beside running builds and other collections.
 
 Objects are taken in batches. For each batch, under the collector's lock held exclusively (see
-`store.protect`): roots and running processes are looked at once more, the rows are deleted in one transaction,
-and the objects are renamed to the trash. The lock is then released and the trash deleted, which is what takes
-the time.
+`store.protect`): roots and running processes are looked at once more, the rows are deleted in one
+transaction, and the objects are renamed to the trash. The lock is then released and the trash deleted, which
+is what takes the time.
 
 The rows go first. Killed after them, we leave objects that the database does not know: nobody relies on them,
 and the next collection removes them. The other way round the database would promise objects that are gone.
@@ -23,7 +23,8 @@ import msgspec
 from hermetic import collect, tree
 from hermetic.collect import Options, Plan
 from hermetic.errors import StoreError
-from hermetic.store import Root, Store, protect, workspaces
+from hermetic.store import Reference, Root, Store, protect, workspaces
+from hermetic.store import leftovers as leftover
 from hermetic.store.leftovers import Leftovers
 
 BATCH = 1000  # objects taken under one hold of the lock: some 50 ms, for which builds wait at most

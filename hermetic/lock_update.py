@@ -66,8 +66,8 @@ def check(pins: Iterable[Pin], fetcher: Fetcher) -> Iterator[Report]:
 def newest(pin: Pin, fetcher: Fetcher) -> str:
     """The newest version that the mirrors of `pin` list beside it.
 
-    Mirrors are asked one after the other until one has a list. Versions before a release (3.14.0rc1) count only
-    if the present one is such a version.
+    Mirrors are asked one after the other until one has a list. Versions before a release (3.14.0rc1)
+    count only if the present one is such a version.
 
     Raises:
         FetchError: no mirror has a list; with the reason for each.
@@ -225,4 +225,3 @@ def save(path: Path, lock: Lock) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-

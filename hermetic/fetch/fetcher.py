@@ -125,7 +125,7 @@ T = TypeVar("T")
 
 
 class _Job(Generic[T]):
-    """One download. It has a thread of its own, so that a caller who cancels need not wait for the network."""
+    """One download, in a thread of its own: a caller who cancels need not wait for the network."""
 
     def __init__(self, fetcher: Fetcher, pin: Pin) -> None:
         self.fetcher = fetcher
@@ -225,6 +225,7 @@ class _Job(Generic[T]):
                 if self.stop.wait(limits.backoff * 2 ** (tries - 1)):
                     raise Stopped from None
 
+
 class _Fetch(_Job[Path]):
     """Gets what is pinned."""
 
@@ -248,7 +249,7 @@ class _Fetch(_Job[Path]):
         folder = self.fetcher.download_dir / REJECTED
         folder.mkdir(exist_ok=True)
         got = problem.digests
-        kept = folder / f"{self.pin.file}-{got.sha256}"
+        kept = folder / f"{self.pin.file[:180]}-{got.sha256}"
         part.move(kept)
         size = f"more than {self.pin.size}" if problem.oversize else str(got.size)
         fact = f"served other bytes: sha256 {got.sha256}, blake3 {got.blake3}, {size} bytes; kept as {kept}"

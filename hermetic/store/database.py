@@ -51,10 +51,11 @@ CREATE INDEX realisations_by_object ON realisations (object);
 class Database:
     """One connection, opened when first needed, safe to use from several threads and after a fork."""
 
-    def __init__(self, path: Path, in_use: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, in_use: Path | None, *, read_only: bool = False) -> None:
         """
         Args:
             in_use: lock file, held shared while connected; exclusively by who replaces the database.
+                None for a database that nobody else knows.
         """
         self.path = path
         self.read_only = read_only
@@ -114,7 +115,7 @@ class Database:
             return self._connection
         import sqlite3
 
-        if self._in_use is None and not self.read_only:
+        if self._in_use is None and self._in_use_path is not None and not self.read_only:
             self._in_use = flocks.acquire(self._in_use_path, shared=True)
         if not self.path.is_file():
             raise StoreError(f"the store's database {self.path} is missing", hint=REBUILD)
@@ -229,7 +230,7 @@ class Database:
             return None
 
     def _note_good(self) -> None:
-        if self.read_only:
+        if self.read_only or self._in_use_path is None:
             return
         with suppress(OSError):  # if it cannot be noted, the next one looks again
             status = self.path.stat()

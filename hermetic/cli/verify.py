@@ -1,0 +1,168 @@
+"""`hermetic verify`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from hermetic import plan
+from hermetic.cli.progress import duration, showing
+from hermetic.cli.session import Session, write_json
+from hermetic.compare import describe
+from hermetic.derivation import Build
+from hermetic.errors import BuildFailure, NotReproducible, UsageError
+from hermetic.verify.perturb import NAMES, Perturbations, choose
+from hermetic.verify.verdict import Report, Verdict
+
+if TYPE_CHECKING:
+    from hermetic.instantiate import Instance
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="TARGET...")
+@click.option("--closure", is_flag=True, help="Every build under TARGET too.")
+@click.option(
+    "--rounds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Rebuilds of each."
+)
+@click.option("-j", "--jobs", type=click.IntRange(1, 1024), help="Cores to use. Default: all.")
+@click.option("--perturb", multiple=True, metavar="NAME", help="Only this perturbation (repeatable).")
+@click.option("--no-perturb", multiple=True, metavar="NAME", help="All but this one (repeatable).")
+@click.option("--keep", metavar="DIR", help="Leave both trees of what differs in DIR.")
+@click.option("--diffoscope", is_flag=True, help="Show what differs with diffoscope, where it is installed.")
+@click.option("--accept", is_flag=True, help="Write the verified content hashes to flake-like.lock.")
+@click.option(
+    "--against", metavar="FILE|DIR|URL", help="Compare with another's list of realisations; no rebuild."
+)
+@click.option("--list-perturbations", is_flag=True, help="Say what is made different, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+@click.pass_obj
+def command(
+    session: Session,
+    targets: tuple[str, ...],
+    closure: bool,
+    rounds: int,
+    jobs: int | None,
+    perturb: tuple[str, ...],
+    no_perturb: tuple[str, ...],
+    keep: str | None,
+    diffoscope: bool,
+    accept: bool,
+    against: str | None,
+    list_perturbations: bool,
+    as_json: bool,
+) -> None:
+    """Build TARGETs again, perturbed, and compare the outputs bit for bit.
+
+    Exit code 104: something differs. 100: a rebuild failed.
+
+    \b
+    hermetic verify zlib-aarch64
+    hermetic verify --closure cpython-x86_64 cpython-aarch64
+    """
+    if list_perturbations:
+        for name, text in NAMES.items():
+            click.echo(f"{name:10} {text}")
+        return
+    if not targets:
+        raise UsageError("verify needs a TARGET", hint="for example: hermetic verify cpython-aarch64")
+    on = choose(perturb, no_perturb)
+    if diffoscope and shutil.which("diffoscope") is None:
+        raise UsageError(
+            "diffoscope is not installed", hint="leave --diffoscope out; the differences are named"
+        )
+    instances = session.instances(targets)
+    if against is not None:
+        from hermetic.cli.against import compare_with
+
+        compare_with(session, instances, against, as_json)
+        return
+    report = _verify(session, instances, closure, rounds, jobs or os.cpu_count() or 1, on, keep, diffoscope)
+    _print(report, as_json)
+    if diffoscope:
+        _hand_over(report)
+    if accept and report.reproducible:
+        from hermetic.cli.expected import accept as write
+
+        write(session, instances)
+    _conclude(report)
+
+
+def _verify(
+    session: Session,
+    instances: list[Instance],
+    closure: bool,
+    rounds: int,
+    jobs: int,
+    on: Perturbations,
+    keep: str | None,
+    diffoscope: bool,
+) -> Report:
+    from hermetic.cli.building import Options, realize_derivations
+    from hermetic.verify.rebuild import Rebuilder
+
+    work = plan.merge(instances)
+    scope = plan.closure(work.derivations, work.roots.values()) if closure else list(work.roots.values())
+    builds = {d: drv for d in scope if isinstance(drv := work.derivations[d], Build)}
+    if not builds:
+        raise UsageError("there is nothing to rebuild: sources are verified by their hashes in the lock")
+    everything = plan.closure(work.derivations, builds)
+    objects = realize_derivations(session, instances, everything, Options(jobs=jobs))
+    kept = Path(keep or "verify-differences").absolute() if keep or diffoscope else None
+    with showing(verbose=False) as listener, session.store.temp_roots() as protected:
+        protected.add(*objects.values())
+        rebuilder = Rebuilder(
+            session.store, builds, objects, work.timeouts, on, listener, jobs=jobs, keep=kept
+        )
+        verdicts = rebuilder.run(rounds, lambda verdict: None)
+    return Report(", ".join(work.roots), tuple(sorted(on.on)), tuple(verdicts))
+
+
+def _print(report: Report, as_json: bool) -> None:
+    if as_json:
+        write_json(msgspec.to_builtins(report))
+        return
+    for verdict in report.verdicts:
+        click.echo(_headline(verdict))
+        if verdict.status == "differs":
+            click.echo(describe(verdict.differences).rstrip())
+            if verdict.kept:
+                click.echo(f"    both trees: {verdict.kept}")
+        elif verdict.status == "failed":
+            click.echo("\n".join(f"    {line}" for line in verdict.error.splitlines()))
+
+
+def _headline(verdict: Verdict) -> str:
+    words = {"reproducible": "the same bytes", "differs": "DIFFERS", "failed": "REBUILD FAILED"}
+    extra = f": {verdict.expected} → {verdict.found}" if verdict.status == "differs" else ""
+    again = f", round {verdict.round}" if verdict.round > 1 else ""
+    return f"{verdict.label}: {words[verdict.status]} ({duration(verdict.seconds)}{again}){extra}"
+
+
+def _hand_over(report: Report) -> None:
+    for verdict in report.verdicts:
+        if verdict.kept:
+            sys.stdout.flush()
+            subprocess.run(["diffoscope", f"{verdict.kept}/first", f"{verdict.kept}/rebuild"], check=False)
+
+
+def _conclude(report: Report) -> None:
+    bad = [v.label for v in report.verdicts if v.status == "differs"]
+    failed = [v.label for v in report.verdicts if v.status == "failed"]
+    if bad:
+        raise NotReproducible(
+            f"{len(bad)} of {len(report.verdicts)} rebuilds differ: {', '.join(dict.fromkeys(bad))}",
+            hint="--keep DIR leaves both trees; --perturb NAME finds which perturbation it is",
+        )
+    if failed:
+        raise BuildFailure(f"{len(failed)} rebuilds failed: {', '.join(dict.fromkeys(failed))}")
+    count = len(report.verdicts)
+    click.echo(
+        f"{count} rebuilds, all the same; perturbed: {', '.join(report.perturbed) or 'nothing'}", err=True
+    )

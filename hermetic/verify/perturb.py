@@ -1,0 +1,67 @@
+"""What is made different for a rebuild. Pure.
+
+Each perturbation changes something that must not change the output. `docs/reproducibility.md` says what
+they stand for and what cannot be perturbed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from hermetic.errors import UsageError
+from hermetic.sandbox.spec import SandboxSpec
+from hermetic.suggest import did_you_mean
+
+NAMES: Final = {
+    "place": "work folder and inputs lie at other host paths, on another file system where there is one, "
+    "their folders in another order",
+    "jobs": "one job instead of all",
+    "user": "the build runs under another host uid, with another environment around hermetic",
+    "hostname": "another host name",
+    "kernel": "the kernel calls itself 2.6, and /proc/cpuinfo shows another CPU",
+    "aslr": "addresses are random",
+    "umask": "another umask",
+    "order": "derivations are built in another order",
+}
+
+_CPUINFO: Final = (
+    "processor\t: 0\nvendor_id\t: PerturbedVendor\ncpu family\t: 99\nmodel name\t: Perturbed CPU\n"
+    "cpu MHz\t\t: 123.456\ncache size\t: 64 KB\nflags\t\t: fpu\nbogomips\t: 1.00\n"
+)
+
+
+class Perturbations(msgspec.Struct, frozen=True):
+    """The names of those that are on; see `NAMES`."""
+
+    on: frozenset[str] = frozenset(NAMES)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.on
+
+
+def choose(only: tuple[str, ...], without: tuple[str, ...]) -> Perturbations:
+    """All, or `only` some, `without` some.
+
+    Raises:
+        UsageError: a name that there is not.
+    """
+    for name in (*only, *without):
+        if name not in NAMES:
+            raise UsageError(f"unknown perturbation {name!r}", hint=did_you_mean(name, NAMES))
+    return Perturbations((frozenset(only) or frozenset(NAMES)) - frozenset(without))
+
+
+def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
+    """The sandbox of a rebuild. The number of jobs and the place are the rebuilder's to change."""
+    changes: dict[str, object] = {}
+    if "hostname" in on:
+        changes["hostname"] = "perturbed-host"
+    if "kernel" in on:
+        changes |= {"uname26": True, "cpuinfo": _CPUINFO}
+    if "aslr" in on:
+        changes["aslr"] = True
+    if "umask" in on:
+        changes["umask"] = 0o027
+    return msgspec.structs.replace(spec, **changes)

@@ -1,0 +1,214 @@
+"""Builds derivations again, perturbed, without registering anything, and compares.
+
+A rebuild starts from the very inputs that the first build had, so a difference is the derivation's own and
+not inherited. Rebuilds with one job each run beside each other, as many as there are cores.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from hermetic import tree
+from hermetic.compare import BuildFacts, compare_trees
+from hermetic.derivation import Build, inputs_of
+from hermetic.errors import BuildFailure, HermeticError, SandboxError
+from hermetic.plan import label
+from hermetic.realize.cancel import Cancelled
+from hermetic.realize.events import Finished, Listener, Started
+from hermetic.realize.jobserver import Jobserver
+from hermetic.realize.local import LocalExecutor
+from hermetic.sandbox.spec import SandboxSpec
+from hermetic.store import Store
+from hermetic.verify.perturb import Perturbations, perturbed
+from hermetic.verify.verdict import Verdict
+
+_ROOM: Final = 6 << 30  # bytes that a place must have free: the compiler, sources, objects of a large build
+_SEED: Final = 0x5EED  # of the other order; a fixed one, so that a finding can be seen again
+
+
+class Rebuilder:
+    """Rebuilds one by one or side by side.
+
+    Args:
+        objects: derivation id to store object, for all builds to verify and their inputs.
+        jobs: cores to use.
+        keep: folder to leave both trees of a differing build in; None to leave nothing.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        derivations: Mapping[str, Build],
+        objects: Mapping[str, str],
+        timeouts: Mapping[str, int],
+        on: Perturbations,
+        listener: Listener,
+        *,
+        jobs: int,
+        keep: Path | None = None,
+    ) -> None:
+        self.store = store
+        self.derivations = derivations
+        self.objects = objects
+        self.timeouts = timeouts
+        self.on = on
+        self.jobs = jobs
+        self.keep = keep
+        self._listener = listener
+        self._copies: dict[str, Path] = {}
+        self._mutex = threading.Lock()
+        self._executor: LocalExecutor | None = None
+
+    def run(self, rounds: int, report: Callable[[Verdict], None]) -> list[Verdict]:
+        """Rebuild everything `rounds` times. `report` is told of each verdict as it falls."""
+        order = [(d, n) for n in range(1, rounds + 1) for d in self.derivations]
+        if "order" in self.on:
+            random.Random(_SEED).shuffle(order)
+        one_job = "jobs" in self.on
+        with ExitStack() as stack:
+            space = Path(stack.enter_context(self.store.workspace("verify")))
+            place = self._place(stack, space)
+            jobserver = Jobserver(space / "jobserver", 1 if one_job else self.jobs)
+            stack.callback(jobserver.close)
+            self._executor = _Perturbing(jobserver, self._listener, self.on)
+            stack.callback(self._executor.close)
+            verdicts: list[Verdict] = []
+
+            def one(item: tuple[str, int]) -> None:
+                verdict = self._verify(*item, place)
+                with self._mutex:
+                    verdicts.append(verdict)
+                    report(verdict)
+
+            try:
+                with ThreadPoolExecutor(self.jobs if one_job else 1, "verify") as pool:
+                    for done in [pool.submit(one, item) for item in order]:
+                        done.result()
+            except Cancelled:
+                raise KeyboardInterrupt from None
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._executor.cancel()
+                raise
+        return sorted(verdicts, key=lambda v: (v.round, list(self.derivations).index(v.drv_id)))
+
+    def _place(self, stack: ExitStack, space: Path) -> Path:
+        """Where rebuilds work: in memory if there is room, else beside the store."""
+        if "place" not in self.on:
+            return space
+        for candidate in ("/dev/shm", tempfile.gettempdir()):
+            if os.access(candidate, os.W_OK) and shutil.disk_usage(candidate).free > _ROOM:
+                return Path(stack.enter_context(_temporary(candidate)))
+        other = space / "an-other" / "place"
+        other.mkdir(parents=True)
+        return other
+
+    def _input(self, drv_id: str, place: Path) -> Path:
+        """An input as the rebuild gets it: a copy elsewhere, its folders filled in another order."""
+        original = self.store.path(self.objects[drv_id])
+        if "place" not in self.on:
+            return original
+        with self._mutex:
+            if drv_id not in self._copies:
+                copy = place / f"input-{len(self._copies)}"
+                tree.copy(original, copy)
+                self._copies[drv_id] = copy
+            return self._copies[drv_id]
+
+    def _verify(self, drv_id: str, number: int, place: Path) -> Verdict:
+        drv = self.derivations[drv_id]
+        name = label(drv)
+        expected = self.objects[drv_id]
+        common = {"drv_id": drv_id, "label": name, "round": number, "expected": expected.split("-", 1)[0]}
+        started = time.monotonic()
+        log = self.store.log_path(f"verify-{drv_id}")
+        self._listener(Started(drv_id, name, "build", log))
+        work = place / f"work-{drv_id[:8]}-{number}"
+        work.mkdir()
+        try:
+            inputs = {i: self._input(i, place) for i in inputs_of(drv)}
+            assert self._executor is not None
+            out = self._executor.execute(drv_id, drv, inputs, work, log, self.timeouts[drv_id])
+            tree.canonicalise(out)
+            found = tree.scan(out).content_hash
+            seconds = time.monotonic() - started
+            self._listener(Finished(drv_id, name, "built", seconds, expected))
+            if found == common["expected"]:
+                return Verdict(status="reproducible", found=found, seconds=seconds, **common)  # type: ignore[arg-type]
+            facts = _facts(place, self.store.root)
+            differences = tuple(compare_trees(self.store.path(expected), out, facts=facts))
+            kept = self._keep_both(drv, expected, out)
+            return Verdict(
+                status="differs", found=found, seconds=seconds, differences=differences, kept=kept, **common
+            )  # type: ignore[arg-type]
+        except SandboxError:
+            raise
+        except (BuildFailure, HermeticError) as error:
+            text = "\n".join([error.message, *error.details])
+            seconds = time.monotonic() - started
+            return Verdict(status="failed", error=text, seconds=seconds, **common)  # type: ignore[arg-type]
+        finally:
+            tree.remove(work)
+
+    def _keep_both(self, drv: Build, expected: str, out: Path) -> str:
+        if self.keep is None:
+            return ""
+        folder = self.keep / f"{drv.name}-{drv.version}-{drv.system}"
+        with self._mutex:
+            number = 1
+            while folder.exists():
+                number += 1
+                folder = self.keep / f"{drv.name}-{drv.version}-{drv.system}-{number}"
+            folder.mkdir(parents=True)
+        tree.copy(self.store.path(expected), folder / "first", writable=True)
+        tree.copy(out, folder / "rebuild", writable=True)
+        return str(folder)
+
+
+class _Perturbing(LocalExecutor):
+    """Runs builds in a perturbed sandbox."""
+
+    def __init__(self, jobserver: Jobserver, listener: Listener, on: Perturbations) -> None:
+        super().__init__(jobserver, listener)
+        self._on = on
+
+    def adjust(self, spec: SandboxSpec) -> SandboxSpec:
+        return perturbed(super().adjust(spec), self._on)
+
+
+class _temporary:
+    """A folder of a random name that is removed with all that is read-only in it."""
+
+    def __init__(self, parent: str) -> None:
+        self._parent = parent
+
+    def __enter__(self) -> str:
+        self.path = tempfile.mkdtemp(prefix="hermetic-elsewhere-", dir=self._parent)
+        Path(self.path).chmod(0o755)
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        tree.remove(self.path)
+
+
+def _facts(place: Path, store: Path) -> BuildFacts:
+    """What may have leaked into one of the two trees."""
+    return BuildFacts(
+        paths=(str(place), str(store)),
+        host_names=("localhost", "perturbed-host", socket.gethostname()),
+        users=("build", os.environ.get("USER", "root")),
+        kernel_releases=(platform.release(),),
+        times=(int(time.time()),),
+    )
