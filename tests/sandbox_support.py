@@ -35,6 +35,7 @@ def busybox() -> Path:
             try:
                 command = ["apt-get", "download", "-q", "busybox-static"]
                 subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+                cache.mkdir(parents=True, exist_ok=True)
                 package = next(Path(folder).glob("*.deb"))
                 subprocess.run(["dpkg-deb", "-x", package, cache / "busybox-static"], check=True)
             except (OSError, StopIteration, subprocess.SubprocessError) as error:

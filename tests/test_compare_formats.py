@@ -556,7 +556,7 @@ def mutations(draw: st.DrawFn, sample: bytes) -> bytes:
 def test_damaged_files_never_raise_and_are_always_told_apart(kind: str) -> None:
     sample = SAMPLES[kind]
 
-    @settings(max_examples=3000, deadline=5000, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=5000, suppress_health_check=list(HealthCheck))
     @given(mutations(sample), mutations(sample))
     @example(b"", sample)
     def run(left: bytes, right: bytes) -> None:
@@ -570,7 +570,7 @@ def test_damaged_files_never_raise_and_are_always_told_apart(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(READERS))
 def test_readers_of_formats_raise_nothing_but_malformed(kind: str) -> None:
-    @settings(max_examples=3000, deadline=5000, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=5000, suppress_health_check=list(HealthCheck))
     @given(mutations(SAMPLES[kind]))
     def run(damaged: bytes) -> None:
         with contextlib.suppress(Malformed, RecursionError):

@@ -24,7 +24,6 @@ from hermetic.lock import Pin
 if TYPE_CHECKING:
     import httpx
 
-_CHUNK: Final = 1 << 16
 _PROGRESS_EVERY: Final = 0.05  # seconds
 
 
@@ -300,7 +299,8 @@ class Download:
     def _read_body(self, response: httpx.Response) -> None:
         limits = self.http.limits
         since, counted = time.monotonic(), self.digests.size
-        for chunk in response.iter_raw(_CHUNK):
+        # Without a chunk size: httpx would hold back, and lose at a cut, what does not fill a chunk.
+        for chunk in response.iter_raw():
             try:
                 if not self._take(chunk):
                     return

@@ -1,0 +1,58 @@
+"""Real builds: the targets that hermetic exists for, realized once for all tests in the store of the checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+TARGETS = ("cpython-x86_64", "cpython-aarch64")
+
+
+def hermetic(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the command line in the checkout; its stderr goes to ours, so that long builds show their progress."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hermetic", *args],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode:
+        pytest.fail(f"hermetic {' '.join(args)}: exit code {done.returncode}\n{done.stdout}")
+    return done
+
+
+@pytest.fixture(scope="session")
+def outputs() -> dict[str, Path]:
+    """Both interpreters: target to store path."""
+    records = json.loads(hermetic("realize", "--json", *TARGETS).stdout)
+    return {r["target"]: Path(r["path"]) for r in records}
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> str:
+    """Each interpreter in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def tree(target: str, outputs: dict[str, Path]) -> Path:
+    """The output of the target at hand."""
+    return outputs[target]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(str(item.fspath)).is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.real)
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """A neutral environment for programs under test."""
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"), **changes}

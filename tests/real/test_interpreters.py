@@ -1,0 +1,141 @@
+"""What must be true of the interpreters, tried on real ones."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+
+from tests.real.conftest import CHECKOUT, environment, hermetic
+
+MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
+BATTERY = CHECKOUT / "tests" / "interpreter" / "battery.py"
+
+
+def _elf_files(tree: Path) -> Iterator[tuple[Path, ELFFile]]:
+    for path in sorted(tree.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                if file.read(4) == b"\x7fELF":
+                    yield path, ELFFile(file)
+
+
+def test_every_program_is_static_and_for_its_machine(tree: Path, target: str) -> None:
+    programs = 0
+    for path, elf in _elf_files(tree):
+        kinds = {segment.header.p_type for segment in elf.iter_segments()}
+        assert "PT_INTERP" not in kinds, path
+        needed = [
+            tag
+            for section in elf.iter_sections()
+            if isinstance(section, DynamicSection)
+            for tag in section.iter_tags()
+            if tag.entry.d_tag == "DT_NEEDED"
+        ]
+        assert not needed, path
+        if elf.header.e_type in ("ET_EXEC", "ET_DYN"):
+            programs += 1
+            assert elf.header.e_machine == MACHINES[target.rsplit("-", 1)[1]], path
+    assert programs >= 1
+
+
+def test_there_is_no_shared_object(tree: Path) -> None:
+    assert [p for p in tree.rglob("*.so*") if p.is_file()] == []
+
+
+def test_the_stack_of_the_main_thread_is_8_mib(tree: Path) -> None:
+    for path, elf in _elf_files(tree):
+        if elf.header.e_type == "ET_EXEC":
+            stacks = [s.header.p_memsz for s in elf.iter_segments() if s.header.p_type == "PT_GNU_STACK"]
+            assert stacks == [0x800000], path
+
+
+def test_no_build_path_stands_anywhere(tree: Path) -> None:
+    marks = (b"/hermetic/", b"/build/source", os.fsencode(CHECKOUT), b"/hermetic-elsewhere")
+    found = [
+        (str(path.relative_to(tree)), mark)
+        for path in tree.rglob("*")
+        if path.is_file() and not path.is_symlink()
+        for mark in marks
+        if mark in path.read_bytes()
+    ]
+    assert found == []
+
+
+def test_the_whole_library_does_something_real(target: str, outputs: dict[str, Path]) -> None:
+    done = hermetic("run", target, "--", str(BATTERY), check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
+
+
+def test_run_runs_native_and_foreign(target: str, outputs: dict[str, Path]) -> None:
+    code = "import platform, sys; print(platform.machine(), sys.version_info[:2])"
+    assert hermetic("run", target, "--", "-c", code).stdout == f"{target.rsplit('-', 1)[1]} (3, 13)\n"
+
+
+def test_the_tree_can_be_moved(outputs: dict[str, Path], tmp_path: Path) -> None:
+    moved = tmp_path / "some where" / "else"
+    shutil.copytree(outputs[f"cpython-{platform.machine()}"], moved, symlinks=True)
+    code = "import sys, json, ssl, os; print(sys.prefix); print(os.path.dirname(json.__file__))"
+    done = subprocess.run(
+        [str(moved / "bin/python3"), "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [str(moved), str(moved / "lib/python3.13/json")]
+
+
+def test_it_runs_in_an_empty_root(outputs: dict[str, Path], tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("chroot needs root")
+    root = tmp_path / "root"
+    shutil.copytree(outputs[f"cpython-{platform.machine()}"], root / "py", symlinks=True)
+    done = subprocess.run(
+        [
+            "chroot",
+            str(root),
+            "/py/bin/python3",
+            "-c",
+            "import ssl, sqlite3, ctypes; print(sqlite3.sqlite_version)",
+        ],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("3.")
+
+
+def test_done_again_realize_fetches_and_builds_nothing(outputs: dict[str, Path]) -> None:
+    for name, path in outputs.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "hermetic", "realize", "--offline", name],
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"{path}\n"
+        assert done.stderr == ""
+
+
+def test_another_version_is_a_lock_edit_and_nothing_else() -> None:
+    text = hermetic("diff", "cpython-aarch64", "cpython-3.13.15-aarch64").stdout
+    assert "version: 3.13.5 → 3.13.15" in text
+    assert "build.sh" not in text
+    assert "patch" not in text
+
+
+def test_the_trusted_seeds_are_few_and_printed() -> None:
+    names = [line.split()[0] for line in hermetic("seeds").stdout.splitlines() if not line.startswith(" ")]
+    assert names == ["busybox", "qemu-user", "zig"]

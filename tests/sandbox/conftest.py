@@ -1,0 +1,41 @@
+"""Every promise of the sandbox is tested for root and for an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox_support import ORDINARY_UID, Caller, share_package
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Path]:
+    """What every caller reads: code and a busybox."""
+    folder = Path(tempfile.mkdtemp(prefix="hermetic-shared-"))
+    try:
+        share_package(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["root", "ordinary"])
+def caller(request: pytest.FixtureRequest, shared: Path) -> Iterator[Caller]:
+    """Root, then an ordinary user; only the latter where the tests do not run as root."""
+    am_root = os.geteuid() == 0
+    if request.param == "root" and not am_root:
+        pytest.skip("the tests do not run as root")
+    uid = 0 if request.param == "root" else (ORDINARY_UID if am_root else os.geteuid())
+    made = Caller(request.param, uid, shared)
+    try:
+        refused = made.drive("check").get("error")
+        if refused:
+            pytest.skip(f"no sandbox for {made.name} on this machine: {refused}")
+        yield made
+    finally:
+        shutil.rmtree(made.home)
