@@ -71,6 +71,7 @@ class Instance(msgspec.Struct, frozen=True):
         pins: derivation id of each fetch to its lock entry (which knows mirrors).
         timeouts: derivation id of each build to its time limit in seconds.
         seeds: derivation ids of the prebuilt binaries.
+        expected: derivation id to the content hash that the lock expects of its output, where it does.
     """
 
     target: Target
@@ -78,6 +79,7 @@ class Instance(msgspec.Struct, frozen=True):
     pins: dict[str, Pin]
     timeouts: dict[str, int]
     seeds: tuple[str, ...]
+    expected: dict[str, str] = {}
 
 
 class Evaluator:
@@ -151,7 +153,15 @@ class Evaluator:
         run = _Instantiation(self, target.versions)
         root = run.output_of(target.recipe, target.system)
         graph = Graph(root=root, derivations=run.derivations)
-        return Instance(target, graph, run.pins, run.timeouts, tuple(sorted(run.seeds)))
+        expected = {
+            drv_id: content
+            for drv_id, drv in graph.derivations.items()
+            if isinstance(drv, Build) and (content := self._expected(drv)) is not None
+        }
+        return Instance(target, graph, run.pins, run.timeouts, tuple(sorted(run.seeds)), expected)
+
+    def _expected(self, drv: Build) -> str | None:
+        return self.lock.expect.get(drv.system, {}).get(f"{drv.name}-{drv.version}")
 
 
 _Side = tuple[str, System]  # a recipe and the system that its output is for

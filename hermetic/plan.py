@@ -74,6 +74,7 @@ class Work(msgspec.Struct, frozen=True):
     derivations: dict[str, Derivation]
     pins: dict[str, Pin]
     timeouts: dict[str, int]
+    expected: dict[str, str]
 
 
 def pending(derivations: Derivations, roots: Iterable[str], done: Callable[[str], bool]) -> list[str]:
@@ -117,10 +118,11 @@ def _weight(derivations: Derivations, drv_id: str) -> int:
 
 def merge(instances: Iterable[Instance]) -> Work:
     """One piece of work from several targets; what they share is there once."""
-    work = Work({}, {}, {}, {})
+    work = Work({}, {}, {}, {}, {})
     for instance in instances:
         work.roots[instance.target.label] = instance.graph.root
         work.derivations.update(instance.graph.derivations)
         work.pins.update(instance.pins)
         work.timeouts.update(instance.timeouts)
+        work.expected.update(instance.expected)
     return work

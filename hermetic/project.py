@@ -20,6 +20,9 @@ from hermetic.recipe import DIRECTORY, PATCH_DIRECTORY
 
 LOCK_FILE: Final = "flake-like.lock"
 
+# The modules whose code decides what an evaluation gives.
+_EVALUATOR: Final = ("derivation.py", "hashing.py", "instantiate.py", "lock.py", "recipe.py", "systems.py")
+
 Files = Mapping[str, bytes]
 
 
@@ -82,8 +85,8 @@ def read_revision(root: Path, revision: str) -> dict[str, bytes]:
     blobs: dict[str, str] = {}
     for line in listing.split(b"\0"):
         if line:
-            meta, _, name = line.partition(b"\t")
-            blobs[name.decode("utf-8", "surrogateescape")] = meta.split()[2].decode()
+            meta, _, path = line.partition(b"\t")
+            blobs[path.decode("utf-8", "surrogateescape")] = meta.split()[2].decode()
     request = "".join(f"{blob}\n" for blob in blobs.values()).encode()
     answer = _git(root, revision, "cat-file", "--batch", stdin=request)
     files: dict[str, bytes] = {}
@@ -113,10 +116,15 @@ def _git(root: Path, revision: str, *args: str, stdin: bytes | None = None) -> b
 
 
 def fingerprint(files: Files) -> str:
-    """Hash of all files that evaluation depends on: the key of the evaluation cache."""
+    """Hash of all that evaluation depends on, its own code included: the key of the evaluation cache."""
     hasher = blake3(derive_key_context=hashing.EVALUATION)
     for name in sorted(files):
-        data = files[name]
-        hasher.update(f"{len(name)}:{name}:{len(data)}:".encode("utf-8", "surrogateescape"))
-        hasher.update(data)
+        _feed(hasher, name, files[name])
+    for module in _EVALUATOR:
+        _feed(hasher, module, (Path(__file__).parent / module).read_bytes())
     return hashing.encode_base32(hasher.digest())
+
+
+def _feed(hasher: blake3, name: str, data: bytes) -> None:
+    hasher.update(f"{len(name)}:{name}:{len(data)}:".encode("utf-8", "surrogateescape"))
+    hasher.update(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +50,7 @@ class Caller:
 
     Attributes:
         uid: who; 0 is root.
-        home: a folder that nobody else can enter.
+        home: a folder that nobody else can enter; a new one for each `at_home`.
         python: an interpreter that they can execute.
     """
 
@@ -56,19 +58,27 @@ class Caller:
         self.name = name
         self.uid = uid
         self.shared = shared
-        self.home = Path(tempfile.mkdtemp(prefix=f"hermetic-{name}-"))
-        os.chown(self.home, uid, uid)
+        self.home = Path("/nonexistent")
         self.python = self._find_python()
+
+    @contextlib.contextmanager
+    def at_home(self) -> Iterator[None]:
+        """With an empty home."""
+        self.home = Path(tempfile.mkdtemp(prefix=f"hermetic-{self.name}-"))
+        os.chown(self.home, self.uid, self.uid)
+        try:
+            yield
+        finally:
+            shutil.rmtree(self.home)
 
     def _find_python(self) -> str:
         """The first interpreter that this caller can execute and that has what the sandbox's client needs."""
         for python in dict.fromkeys((sys.executable, shutil.which("python3.11"), "/usr/bin/python3")):
             try:
-                checked = self.popen([python, "-c", "import hermetic.sandbox.client"]) if python else None
+                if python and self.popen([python, "-c", "import hermetic.sandbox.client"]).wait() == 0:
+                    return python
             except OSError:
-                continue
-            if checked is not None and checked.wait() == 0 and python:
-                return python
+                pass
         pytest.skip(f"{self.name} can execute no suitable Python")
 
     def popen(self, command: list[str], **options: Any) -> subprocess.Popen[str]:
@@ -76,7 +86,11 @@ class Caller:
         if self.uid != os.geteuid():
             options |= {"user": self.uid, "group": self.uid, "extra_groups": []}
         settings = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(self.shared), "PYTHONDONTWRITEBYTECODE": "1"}
-        options = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE} | options
+        options = {
+            "stdout": subprocess.PIPE,
+            "stdin": subprocess.DEVNULL,
+            "stderr": subprocess.PIPE,
+        } | options
         return subprocess.Popen(command, env=settings, cwd="/", text=True, **options)
 
     def folder(self, name: str, files: dict[str, str] | None = None) -> Path:
@@ -85,8 +99,8 @@ class Caller:
         made.mkdir()
         for path, text in (files or {}).items():
             (made / path).write_text(text)
-        for path in (made, *made.iterdir()):
-            os.chown(path, self.uid, self.uid)
+        for inner in (made, *made.iterdir()):
+            os.chown(inner, self.uid, self.uid)
         return made
 
     def spec(self, *argv: str, **fields: Any) -> dict[str, Any]:
@@ -111,11 +125,11 @@ class Caller:
         if not prefix.is_relative_to("/usr"):
             mounts.append({"source": str(prefix), "target": str(prefix)})
         links = {}
-        for name in ("/lib", "/lib64"):
-            if Path(name).is_symlink():
-                links[name] = os.readlink(name)
-            elif Path(name).exists():
-                mounts.append({"source": name, "target": name})
+        for folder in (Path("/lib"), Path("/lib64")):
+            if folder.is_symlink():
+                links[str(folder)] = str(folder.readlink())
+            elif folder.exists():
+                mounts.append({"source": str(folder), "target": str(folder)})
         mounts += fields.pop("mounts", [])
         return self.spec(str(real), "-I", "-S", "-c", _PROBE + code, mounts=mounts, links=links, **fields)
 

@@ -99,7 +99,10 @@ class Board:
         self.finished += 1
         if event.how == "cut off":
             return f"unchanged {event.label}: its inputs have the same bytes as before, nothing to build"
-        return f"{event.how} {event.label} in {duration(event.seconds)}"
+        line = f"{event.how} {event.label} in {duration(event.seconds)}"
+        if event.unexpected:
+            line += f"; flake-like.lock expects other bytes: {event.unexpected}"
+        return line
 
     def count(self) -> str:
         """How many of how many."""

@@ -29,5 +29,5 @@ def command(session: Session, target: str, input: str) -> None:
     if not chains:
         click.echo(f"{target} does not depend on {input}", err=True)
         raise click.exceptions.Exit(1)
-    for depth, drv_id in enumerate(min(chains, key=len)):
+    for depth, drv_id in enumerate(min(chains, key=lambda chain: len(chain))):
         click.echo(f"{'   ' * max(0, depth - 1)}{'└─ ' if depth else ''}{label(graph[drv_id])}")

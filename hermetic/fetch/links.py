@@ -62,8 +62,9 @@ def _from_html(body: bytes, base: str) -> list[Link]:
     out = []
     try:
         parser.feed(body.decode("utf-8", "replace"))
+        start = urljoin(base, parser.base or "")
         for href in parser.hrefs:
-            url = urldefrag(urljoin(parser.base or base, href)).url
+            url = urldefrag(urljoin(start, href)).url
             name = unquote(urlsplit(url).path.rpartition("/")[2])
             if name:
                 out.append(Link(name, _with_login(url, base)))

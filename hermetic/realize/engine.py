@@ -194,7 +194,9 @@ class Engine:
                 raise
         else:
             self.outcome.done[drv_id] = how
-            self.listener(Finished(drv_id, name, how, seconds, self.objects[drv_id]))
+            expected = self.work.expected.get(drv_id, "")
+            unexpected = expected if expected != self._content(drv_id) else ""
+            self.listener(Finished(drv_id, name, how, seconds, self.objects[drv_id], unexpected))
 
     def _skip_above(self, failed: str, uses: dict[str, list[str]]) -> None:
         because = plan.label(self.work.derivations[failed])

@@ -54,13 +54,14 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """A derivation is realized."""
+    """A derivation is realized. `unexpected`: the lock expects other bytes of it; these are them."""
 
     drv_id: str
     label: str
     how: How
     seconds: float
     object: str
+    unexpected: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True):

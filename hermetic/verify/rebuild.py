@@ -20,13 +20,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from hermetic import tree
 from hermetic.compare import BuildFacts, compare_trees
 from hermetic.derivation import Build, inputs_of
-from hermetic.errors import BuildFailure, HermeticError, SandboxError
+from hermetic.errors import HermeticError, SandboxError
 from hermetic.plan import label
 from hermetic.realize.cancel import Cancelled
-from hermetic.realize.events import Finished, Listener, Started
+from hermetic.realize.events import Failed, Finished, Listener, Started
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.sandbox.spec import SandboxSpec
@@ -131,7 +133,9 @@ class Rebuilder:
         drv = self.derivations[drv_id]
         name = label(drv)
         expected = self.objects[drv_id]
-        common = {"drv_id": drv_id, "label": name, "round": number, "expected": expected.split("-", 1)[0]}
+        known = Verdict(
+            drv_id=drv_id, label=name, status="failed", round=number, expected=expected.split("-", 1)[0]
+        )
         started = time.monotonic()
         log = self.store.log_path(f"verify-{drv_id}")
         self._listener(Started(drv_id, name, "build", log))
@@ -143,22 +147,20 @@ class Rebuilder:
             out = self._executor.execute(drv_id, drv, inputs, work, log, self.timeouts[drv_id])
             tree.canonicalise(out)
             found = tree.scan(out).content_hash
-            seconds = time.monotonic() - started
-            self._listener(Finished(drv_id, name, "built", seconds, expected))
-            if found == common["expected"]:
-                return Verdict(status="reproducible", found=found, seconds=seconds, **common)  # type: ignore[arg-type]
+            known = replace(known, found=found, seconds=time.monotonic() - started)
+            self._listener(Finished(drv_id, name, "built", known.seconds, expected))
+            if found == known.expected:
+                return replace(known, status="reproducible")
             facts = _facts(place, self.store.root)
             differences = tuple(compare_trees(self.store.path(expected), out, facts=facts))
             kept = self._keep_both(drv, expected, out)
-            return Verdict(
-                status="differs", found=found, seconds=seconds, differences=differences, kept=kept, **common
-            )  # type: ignore[arg-type]
+            return replace(known, status="differs", differences=differences, kept=kept)
         except SandboxError:
             raise
-        except (BuildFailure, HermeticError) as error:
+        except HermeticError as error:
+            self._listener(Failed(drv_id, name, error.message))
             text = "\n".join([error.message, *error.details])
-            seconds = time.monotonic() - started
-            return Verdict(status="failed", error=text, seconds=seconds, **common)  # type: ignore[arg-type]
+            return replace(known, error=text, seconds=time.monotonic() - started)
         finally:
             tree.remove(work)
 

@@ -1,4 +1,4 @@
-"""Real builds: the targets that hermetic exists for, realized once for all tests in the store of the checkout."""
+"""Real builds: what hermetic exists for, realized once for all tests in the store of the checkout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TARGETS = ("cpython-x86_64", "cpython-aarch64")
 
 
 def hermetic(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run the command line in the checkout; its stderr goes to ours, so that long builds show their progress."""
+    """Run the command line in the checkout; its stderr goes to ours, so that long builds show progress."""
     done = subprocess.run(
         [sys.executable, "-m", "hermetic", *args],
         cwd=CHECKOUT,

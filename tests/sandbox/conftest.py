@@ -24,18 +24,23 @@ def shared() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["root", "ordinary"])
-def caller(request: pytest.FixtureRequest, shared: Path) -> Iterator[Caller]:
+@pytest.fixture(scope="session", params=["root", "ordinary"])
+def account(request: pytest.FixtureRequest, shared: Path) -> Caller:
     """Root, then an ordinary user; only the latter where the tests do not run as root."""
     am_root = os.geteuid() == 0
     if request.param == "root" and not am_root:
         pytest.skip("the tests do not run as root")
     uid = 0 if request.param == "root" else (ORDINARY_UID if am_root else os.geteuid())
     made = Caller(request.param, uid, shared)
-    try:
+    with made.at_home():
         refused = made.drive("check").get("error")
-        if refused:
-            pytest.skip(f"no sandbox for {made.name} on this machine: {refused}")
-        yield made
-    finally:
-        shutil.rmtree(made.home)
+    if refused:
+        pytest.skip(f"no sandbox for {made.name} on this machine: {refused}")
+    return made
+
+
+@pytest.fixture
+def caller(account: Caller) -> Iterator[Caller]:
+    """Each of them, with an empty home."""
+    with account.at_home():
+        yield account

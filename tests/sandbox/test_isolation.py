@@ -11,8 +11,6 @@ import pytest
 
 from tests.sandbox_support import BIN, Caller
 
-FIRST_IDS = "872415232"
-
 
 def test_no_network_not_even_loopback_of_host(caller: Caller) -> None:
     with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
@@ -46,7 +44,7 @@ print(json.dumps({{
         "interfaces": ["lo"],
         "loopback": "ENETUNREACH",
         "outside": "ENETUNREACH",
-        "outside6": "ENETUNREACH",
+        "outside6": "EADDRNOTAVAIL",
         "abstract": "ECONNREFUSED",
         "vsock": "EAFNOSUPPORT",
         "raw": "EAFNOSUPPORT",
@@ -71,10 +69,10 @@ except OSError as error:
 
 
 def test_no_host_files(caller: Caller) -> None:
-    assert caller.output(caller.shell("ls -A /")).split() == "bin build dev etc hermetic proc tmp".split()
-    assert caller.output(caller.shell("ls -A /etc")).split() == "group hosts nsswitch.conf passwd".split()
-    devices = "fd full null ptmx pts random shm stderr stdin stdout urandom zero".split()
-    assert caller.output(caller.shell("ls -A /dev")).split() == devices
+    assert caller.output(caller.shell("ls -A /")).split() == ["bin", "build", "dev", "etc", "hermetic", "proc", "tmp"]
+    assert caller.output(caller.shell("ls -A /etc")).split() == ["group", "hosts", "nsswitch.conf", "passwd"]
+    devices = "fd full null ptmx pts random shm stderr stdin stdout urandom zero"
+    assert " ".join(caller.output(caller.shell("ls -A /dev")).split()) == devices
     escapes = "cd /; cd ../../..; ls -A; ls -A /proc/self/root /proc/self/cwd/..; ls -A /proc/1/root || :"
     assert not {"root", "home", "usr", "var", "sys"} & set(caller.output(caller.shell(escapes)).split())
 
@@ -98,8 +96,8 @@ def test_exact_environment(caller: Caller) -> None:
 
 def test_inputs_are_read_only(caller: Caller) -> None:
     folder = caller.folder("input", {"file": "content"})
-    os.chmod(folder, 0o777)
-    os.chmod(folder / "file", 0o666)
+    folder.chmod(0o777)
+    (folder / "file").chmod(0o666)
     script = """
 for command in ': > /in/file' ': > /in/new' 'rm /in/file' 'mv /in/file /in/x' 'chmod 700 /in/file' \
                'touch /in/file' 'ln /in/file /in/y' 'mkdir /in/d' 'rmdir /in' 'mv /in /tmp/in'; do
@@ -148,7 +146,9 @@ def test_cannot_see_other_store_objects(caller: Caller) -> None:
         (store / name / f"{name}-file").touch()
     target = "/hermetic/x86_64-linux-musl/wanted"
     mounts = [{"source": str(store / "wanted"), "target": target}]
-    found = caller.output(caller.shell("find / -xdev; find /hermetic; ls -A " + target + "/..", mounts=mounts))
+    found = caller.output(
+        caller.shell("find / -xdev; find /hermetic; ls -A " + target + "/..", mounts=mounts)
+    )
     assert "wanted-file" in found
     assert "secret" not in found
     assert str(store) not in found
@@ -156,7 +156,8 @@ def test_cannot_see_other_store_objects(caller: Caller) -> None:
 
 def test_input_that_is_a_symbolic_link_is_refused(caller: Caller) -> None:
     (caller.home / "link").symlink_to("/etc")
-    answer = caller.run(caller.shell(":", mounts=[{"source": str(caller.home / "link"), "target": "/in"}]))
+    mounts = [{"source": str(caller.home / "link"), "target": "/in"}]
+    answer = caller.run(caller.shell(":", mounts=mounts))
     assert "symbolic link" in answer["error"]
 
 
@@ -172,9 +173,9 @@ def test_missing_program_is_named(caller: Caller) -> None:
 
 
 IDENTITY = """
-id; hostname; hostname -d 2>&1; pwd; umask; ulimit -c; ulimit -s; ulimit -n; ulimit -f
-date -u -d @$SOURCE_DATE_EPOCH; stat -c '%n %a %u %g' / /tmp /build /etc/passwd /dev/shm $PATH; ls /proc/self/fd
-cat /proc/self/cgroup | sed 's/^[^:]*:[^:]*//' | sort -u; grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status
+id; hostname; pwd; umask; ulimit -c; ulimit -s; ulimit -n; ulimit -f
+date -u -d @$SOURCE_DATE_EPOCH; stat -c '%n %a %u %g' / /tmp /build /etc/passwd /dev/shm $PATH
+ls /proc/self/fd; cat /proc/self/cgroup | sed 's/^[^:]*:[^:]*//' | sort -u; grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status
 cut -d' ' -f5-8 /proc/self/stat; cat /etc/passwd; tty; echo $$
 """
 
@@ -184,7 +185,7 @@ def test_fixed_identity_and_clock_independent_output(caller: Caller) -> None:
     first = caller.output(caller.shell(IDENTITY) | env)
     assert first == caller.output(caller.shell(IDENTITY) | env)
     lines = first.splitlines()
-    assert lines[:5] == ["uid=1000(build) gid=1000(build)", "localhost", "localdomain", "/build", "0022"]
+    assert lines[:4] == ["uid=1000(build) gid=1000(build)", "localhost", "/build", "0022"]
     assert "CapBnd:\t0000000000000000" in lines
     assert "NoNewPrivs:\t1" in lines
     assert f"{BIN} 755 1000 1000" in lines or f"{BIN} 755 65534 65534" in lines
@@ -199,14 +200,16 @@ def test_proc_shows_only_own_processes(caller: Caller) -> None:
     names = caller.output(caller.shell("ls -A /proc")).split()
     assert {n for n in names if not n.isdigit()} == {"self", "thread-self"}
     assert {n for n in names if n.isdigit()} <= {str(n) for n in range(1, 10)}
-    hidden = "cat /proc/cpuinfo /proc/meminfo /proc/version /proc/sys/kernel/random/boot_id /proc/cmdline 2>/dev/null"
-    assert caller.output(caller.shell(f"{hidden}; :")) == ""
+    hidden = "cpuinfo meminfo version cmdline uptime loadavg sys/kernel/random/boot_id"
+    assert caller.output(caller.shell(f"cd /proc; cat {hidden} 2>/dev/null; :")) == ""
 
 
 def test_init_of_a_build_is_out_of_its_reach(caller: Caller) -> None:
-    script = "cat /proc/1/environ /proc/1/maps; ls /proc/1/fd /proc/1/root; : > /proc/1/oom_score_adj; kill -9 1; :"
-    lines = caller.output(caller.shell(f"({script}) 2>&1")).splitlines()
-    assert all("denied" in line or "can't" in line or "not permitted" in line for line in lines), lines
+    script = """
+cd /proc/1
+(cat environ maps fd/0 root/etc/passwd cwd/etc/passwd; ls fd root/etc cwd/etc; kill -9 1) 2>/dev/null; :
+"""
+    assert caller.output(caller.shell(script)) == ""
 
 
 def test_stdin_is_empty(caller: Caller) -> None:
@@ -245,12 +248,12 @@ def test_perturbations_take_effect(caller: Caller) -> None:
 def test_jobserver_pipe_works_inside(caller: Caller) -> None:
     fifo = caller.home / "fifo"
     os.mkfifo(fifo)
-    os.chmod(fifo, 0o666)
+    fifo.chmod(0o666)
     end = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
     try:
         os.write(end, b"++")
         mounts = [{"source": str(fifo), "target": "/dev/jobserver", "writable": True}]
-        script = "exec 3<>/dev/jobserver; head -c1 <&3; printf x > /dev/jobserver"
+        script = "exec 3<>/dev/jobserver; dd bs=1 count=1 2>/dev/null <&3; printf x > /dev/jobserver"
         assert caller.output(caller.shell(script, mounts=mounts)) == "+"
         assert os.read(end, 10) == b"+x"
     finally:
@@ -271,7 +274,7 @@ def test_work_folder_is_the_callers_again(caller: Caller) -> None:
     assert canary.stat().st_uid == os.geteuid()  # a link is given away, never what it points to
 
 
-@pytest.mark.parametrize("caller", ["root"], indirect=True)
+@pytest.mark.parametrize("account", ["root"], indirect=True)
 def test_store_under_a_private_folder_works_for_root(caller: Caller) -> None:
     private = caller.folder("private")
     private.chmod(0o700)

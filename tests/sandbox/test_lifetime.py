@@ -120,7 +120,11 @@ def test_many_builds_at_once(caller: Caller) -> None:
 
 
 def test_signals_and_exit_statuses_are_told_apart(caller: Caller) -> None:
-    for script, expected in (("exit 3", (3, None)), ("kill -SEGV $$", (None, 11)), ("kill -PIPE $$", (None, 13))):
+    for script, expected in (
+        ("exit 3", (3, None)),
+        ("kill -SEGV $$", (None, 11)),
+        ("kill -PIPE $$", (None, 13)),
+    ):
         result = caller.run(caller.shell(script))["result"]
         assert (result["exit_status"], result["signal"]) == expected
 
@@ -134,7 +138,10 @@ def test_time_and_memory_are_measured(caller: Caller) -> None:
 
 
 def test_no_core_dumps(caller: Caller) -> None:
-    assert caller.output(caller.shell("ulimit -c; (ulimit -c 100) 2>/dev/null || echo fixed")).split() == ["0", "fixed"]
+    assert caller.output(caller.shell("ulimit -c; (ulimit -c 100) 2>/dev/null || echo fixed")).split() == [
+        "0",
+        "fixed",
+    ]
 
 
 def test_fails_closed_without_user_namespaces(caller: Caller) -> None:
@@ -152,7 +159,11 @@ def test_fails_closed_without_user_namespaces(caller: Caller) -> None:
     [
         ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
         ("user/max_user_namespaces", "0", "user.max_user_namespaces=15000"),
-        ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
         ("user/max_net_namespaces", "0", "user.max_net_namespaces=15000"),
         ("none", "", "docker"),
     ],

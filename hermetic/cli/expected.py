@@ -1,0 +1,36 @@
+"""Writes the content hashes that were verified here to the lock, as what everybody is to expect."""
+
+from __future__ import annotations
+
+import sys
+
+from hermetic import lock as locks
+from hermetic import lock_update, plan
+from hermetic.cli.session import Session
+from hermetic.derivation import Build
+from hermetic.instantiate import Instance
+from hermetic.project import LOCK_FILE
+
+
+def accept(session: Session, instances: list[Instance]) -> None:
+    """Set `[expect.*]` for every build of the targets' closures that this store holds.
+
+    Raises:
+        LockError, StoreError: the lock is not valid, or cannot be written.
+    """
+    path = session.root / LOCK_FILE
+    old = locks.parse(path.read_bytes(), LOCK_FILE)
+    new = old
+    work = plan.merge(instances)
+    for drv_id in plan.closure(work.derivations, work.roots.values()):
+        drv = work.derivations[drv_id]
+        found = session.store.realisation(drv_id)
+        if isinstance(drv, Build) and found is not None:
+            content = found.object.split("-", 1)[0]
+            new = locks.set_expected(new, drv.system, f"{drv.name}-{drv.version}", content)
+    if new == old:
+        print(f"{LOCK_FILE} expects all of this already", file=sys.stderr)
+        return
+    lock_update.save(path, new)
+    for line in locks.diff(old, new):
+        print(line, file=sys.stderr)

@@ -1,0 +1,25 @@
+"""`hermetic why-live`."""
+
+from __future__ import annotations
+
+import click
+
+from hermetic import gc
+from hermetic.cli.session import Session
+
+
+@click.command()
+@click.argument("object")
+@click.pass_obj
+def command(session: Session, object: str) -> None:
+    """Say what keeps OBJECT (a path, a name, or a realized target) from being collected.
+
+    Prints the root, then objects, each made from the next. Exit code 1: nothing keeps it.
+    """
+    name = session.object_of(object)
+    chain = gc.why_live(session.store, name)
+    if chain is None:
+        click.echo(f"nothing keeps {name}; `hermetic gc` would delete it")
+        raise click.exceptions.Exit(1)
+    for depth, step in enumerate(chain):
+        click.echo(f"{'   ' * max(0, depth - 1)}{'└─ ' if depth else ''}{step}")
