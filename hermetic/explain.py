@@ -7,7 +7,7 @@ that lie in itself; what differs only because an input differs says which.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -60,17 +60,30 @@ def _paired_inputs(one: Derivation, other: Derivation) -> Iterator[tuple[str, st
     if isinstance(one, Unpack) and isinstance(other, Unpack):
         yield one.source, other.source
     elif isinstance(one, Build) and isinstance(other, Build):
-        for path in sorted(one.sources.keys() & other.sources.keys()):
-            yield one.sources[path], other.sources[path]
-        theirs = {_neutral(path, other): drv_id for path, drv_id in other.inputs.items()}
-        for path in sorted(one.inputs):
-            if _neutral(path, one) in theirs:
-                yield one.inputs[path], theirs[_neutral(path, one)]
+        for ours, theirs in ((one.sources, other.sources), (one.inputs, other.inputs)):
+            for path, its in _matched(one, other, ours, theirs):
+                if path is not None and its is not None:
+                    yield ours[path], theirs[its]
 
 
-def _neutral(path: str, drv: Build) -> str:
-    """A logical path or text with the host system's own words taken out, so that two targets can be compared."""
-    return path.replace(drv.system, "HOST")
+_Match = tuple[str | None, str | None]
+
+
+def _matched(one: Build, other: Build, ours: Iterable[str], theirs: Iterable[str]) -> list[_Match]:
+    """Logical paths of either side that mean the same: equal, or equal but for the host system in them."""
+    left, right = set(ours), set(theirs)
+    pairs: list[_Match] = [(path, path) for path in sorted(left & right)]
+    rest = right - left
+    for path in sorted(left - right):
+        same = _moved(path, one, other)
+        pairs.append((path, same if same in rest else None))
+        rest.discard(same)
+    return [*pairs, *((None, path) for path in sorted(rest))]
+
+
+def _moved(text: str, one: Build, other: Build) -> str:
+    """A text as it would read for the other host system."""
+    return text.replace(one.system, other.system)
 
 
 def _causes(one: Derivation, other: Derivation) -> Iterator[str]:
@@ -119,23 +132,29 @@ def _builds(one: Build, other: Build) -> Iterator[str]:
         ("input", one.inputs, other.inputs),
         ("link", one.links, other.links),
     ):
-        before = {_neutral(path, one): path for path in ours}
-        after = {_neutral(path, other): path for path in theirs}
-        yield from (f"{word} {before[p]}: removed" for p in sorted(before.keys() - after.keys()))
-        yield from (f"{word} {after[p]}: added" for p in sorted(after.keys() - before.keys()))
-    yield from _field("out", _neutral(one.out, one), _neutral(other.out, other))
-    for key in sorted(one.env.keys() | other.env.keys()):
-        before_value, after_value = one.env.get(key), other.env.get(key)
-        if before_value is None:
-            yield f"environment {key}: added, {after_value!r}"
-        elif after_value is None:
-            yield f"environment {key}: removed, was {before_value!r}"
-        elif before_value != after_value:
-            follows = _neutral(before_value, one) == _neutral(after_value, other)
-            why = " (follows from the system)" if follows else ""
-            yield f"environment {key}: {before_value!r} → {after_value!r}{why}"
+        matches = _matched(one, other, ours, theirs)
+        yield from (f"{word} {path}: removed" for path, its in matches if its is None)
+        yield from (f"{word} {its}: added" for path, its in matches if path is None)
+    yield from _field("out", _moved(one.out, one, other), other.out)
+    yield from _environment(one, other)
     if one.script != other.script:
         yield from _text("build.sh", one.script, other.script)
+
+
+def _environment(one: Build, other: Build) -> Iterator[str]:
+    following = 0
+    for key in sorted(one.env.keys() | other.env.keys()):
+        before, after = one.env.get(key), other.env.get(key)
+        if before is None:
+            yield f"environment {key}: added, {after!r}"
+        elif after is None:
+            yield f"environment {key}: removed, was {before!r}"
+        elif before != after and _moved(before, one, other) == after:
+            following += 1
+        elif before != after:
+            yield f"environment {key}: {before!r} → {after!r}"
+    if following:
+        yield f"environment: {following} variables name the system"
 
 
 def _text(name: str, one: str, other: str) -> Iterator[str]:

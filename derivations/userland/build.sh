@@ -15,12 +15,10 @@ cat >./comm <<'EOF'
 #!/bin/sh
 # comm [-123] FILE1 FILE2: lines of two sorted files, in three columns.
 show=123
-while :; do
-    case ${1-} in
-        -[123]*) show=$(echo "$show" | tr -d "$1") && shift ;;
-        *) break ;;
-    esac
+while getopts 123 column; do
+    show=$(echo "$show" | tr -d "$column")
 done
+shift $((OPTIND - 1))
 exec awk -v show="$show" -v right="$2" '
     function put(column, line,    c, tabs) {
         if (!index(show, column)) return

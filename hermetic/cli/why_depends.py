@@ -21,13 +21,10 @@ def command(session: Session, target: str, input: str) -> None:
     ends = [d for d, drv in graph.derivations.items() if input in (drv.name, label(drv), d)]
     if not ends:
         ends = [session.instance(input).graph.root]
-    chains = [
-        c
-        for end in ends
-        if end in graph.derivations and (c := path_between(graph.derivations, graph.root, end))
-    ]
+    found = (path_between(graph.derivations, graph.root, end) for end in ends if end in graph.derivations)
+    chains = sorted((chain for chain in found if chain is not None), key=len)
     if not chains:
         click.echo(f"{target} does not depend on {input}", err=True)
         raise click.exceptions.Exit(1)
-    for depth, drv_id in enumerate(min(chains, key=lambda chain: len(chain))):
+    for depth, drv_id in enumerate(chains[0]):
         click.echo(f"{'   ' * max(0, depth - 1)}{'└─ ' if depth else ''}{label(graph[drv_id])}")

@@ -28,7 +28,7 @@ from hermetic.derivation import Build, inputs_of
 from hermetic.errors import HermeticError, SandboxError
 from hermetic.plan import label
 from hermetic.realize.cancel import Cancelled
-from hermetic.realize.events import Failed, Finished, Listener, Started
+from hermetic.realize.events import Failed, Finished, Listener, Planned, Started
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.sandbox.spec import SandboxSpec
@@ -78,6 +78,7 @@ class Rebuilder:
         order = [(d, n) for n in range(1, rounds + 1) for d in self.derivations]
         if "order" in self.on:
             random.Random(_SEED).shuffle(order)
+        self._listener(Planned(len(order), 0, 0, len(order)))
         one_job = "jobs" in self.on
         with ExitStack() as stack:
             space = Path(stack.enter_context(self.store.workspace("verify")))

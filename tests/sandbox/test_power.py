@@ -25,7 +25,8 @@ for bits in (0o4755, 0o2755, 0o6777):
     ]
 how = (os.O_CREAT | os.O_RDWR).to_bytes(8, "little") + (0o4755).to_bytes(8, "little") + bytes(8)
 call(83, b"/build/d", 0o6755)
-print(json.dumps([sorted(set(results)), call(437, -100, b"/build/o2", how, 24), oct(os.stat("/build/d").st_mode)]))
+openat2 = call(437, -100, b"/build/o2", how, 24)
+print(json.dumps([sorted(set(results)), openat2, oct(os.stat("/build/d").st_mode)]))
 """
     assert caller.probe(code) == [["EPERM"], "ENOSYS", "0o40755"]
     modes = [p.stat().st_mode for p in (caller.home / "build").rglob("*")]
@@ -65,7 +66,9 @@ print(json.dumps([sorted(set(results)), call(133, b"/build/fifo", 0o010644, 0)])
 
 
 def test_no_keyrings(caller: Caller) -> None:
-    code = 'print(json.dumps([call(248, b"user", b"k", b"v", 1, -3), call(249, b"user", b"k", None, 0), call(250, 0)]))'
+    code = """
+print(json.dumps([call(248, b"user", b"k", b"v", 1, -3), call(249, b"user", b"k", None, 0), call(250, 0)]))
+"""
     assert caller.probe(code) == ["ENOSYS"] * 3
 
 
@@ -116,8 +119,9 @@ def test_no_mounts_and_no_way_back_to_the_host(caller: Caller) -> None:
     code = """
 handle = (8).to_bytes(4, "little") + bytes(124)
 print(json.dumps([
-    call(165, b"x", b"/tmp", b"tmpfs", 0, None), call(166, b"/proc", 2), call(155, b".", b"."), call(161, b"/"),
-    call(428, -100, b"/", 1), call(429, 0, b"", 0, b"", 4), call(430, b"tmpfs", 0), call(442, -100, b"/", 0, bytes(32), 32),
+    call(165, b"x", b"/tmp", b"tmpfs", 0, None), call(166, b"/proc", 2), call(155, b".", b"."),
+    call(161, b"/"), call(428, -100, b"/", 1), call(429, 0, b"", 0, b"", 4), call(430, b"tmpfs", 0),
+    call(442, -100, b"/", 0, bytes(32), 32),
     call(303, -100, b"/build", handle, bytes(4), 0), call(304, 0, handle, 0),
 ]))
 """
@@ -127,8 +131,9 @@ print(json.dumps([
 def test_machine_cannot_be_changed(caller: Caller) -> None:
     code = """
 print(json.dumps([
-    call(169, 0xFEE1DEAD, 0x28121969, 0, None), call(246, 0, 0, None, 0), call(175, b"", 0, b""), call(313, 0, b"", 0),
-    call(164, bytes(16), None), call(227, 0, bytes(16)), call(170, b"x", 1), call(171, b"x", 1), call(167, b"/x", 0),
+    call(169, 0xFEE1DEAD, 0x28121969, 0, None), call(246, 0, 0, None, 0), call(175, b"", 0, b""),
+    call(313, 0, b"", 0), call(164, bytes(16), None), call(227, 0, bytes(16)), call(170, b"x", 1),
+    call(171, b"x", 1), call(167, b"/x", 0),
     call(163, None), call(103, 2, None, 0), call(172, 3), call(323, 0), call(176, b"x", 0),
 ]))
 """
