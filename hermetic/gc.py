@@ -9,6 +9,9 @@ The rows go first. Killed after them, we leave objects that the database does no
 and the next collection removes them. The other way round the database would promise objects that are gone.
 """
 
+# One unlink for each of many thousand records: pathlib would take most of the time.
+# ruff: noqa: PTH108
+
 from __future__ import annotations
 
 import json
@@ -23,6 +26,7 @@ import msgspec
 from hermetic import collect, tree
 from hermetic.collect import Options, Plan
 from hermetic.errors import StoreError
+from hermetic.faults import translated
 from hermetic.store import Reference, Root, Store, protect, workspaces
 from hermetic.store import leftovers as leftover
 from hermetic.store.leftovers import Leftovers
@@ -127,8 +131,8 @@ class _Run:
             in_use = _in_use(self.store)
             batch = [info for info in batch if info.name not in in_use]
             trash = take(self.store, [info.name for info in batch])
-        for path in trash:
-            tree.remove(path)
+        if trash is not None:
+            tree.remove(trash)
         self.deleted += [info.name for info in batch]
         self.freed += sum(info.size for info in batch)
         if self.progress is not None:
@@ -146,14 +150,14 @@ class _Run:
         return any(not doomed.isdisjoint((r.object, *r.inputs)) for r in new)
 
 
-def take(store: Store, names: list[str]) -> list[Path]:
+def take(store: Store, names: list[str]) -> Path | None:
     """Unregister objects and move them to the trash. The caller holds the collector's lock exclusively.
 
     Returns:
-        what is in the trash now, to be deleted.
+        the folder in the trash where they are now, to be deleted.
     """
     if not names:
-        return []
+        return None
     layout = store.layout
     chosen = (json.dumps(names),)
     with store.database.write() as transaction:
@@ -163,14 +167,16 @@ def take(store: Store, names: list[str]) -> list[Path]:
         ).fetchall()
         transaction.execute(f"DELETE FROM realisations WHERE object {of_these}", chosen)
         transaction.execute(f"DELETE FROM objects WHERE name {of_these}", chosen)
-    trash = []
     for (drv_id,) in drv_ids:
-        layout.realisation(drv_id).unlink(missing_ok=True)
+        _unlink(f"{layout.realisations}/{drv_id}.json")
     for name in names:
-        with suppress(FileNotFoundError):
-            trash.append(workspaces.discard(layout, layout.object(name)))
-        layout.manifest(name).unlink(missing_ok=True)
-    return trash
+        _unlink(f"{layout.manifests}/{name}")
+    return workspaces.discard_all(layout, [layout.object(name) for name in names])
+
+
+def _unlink(path: str) -> None:
+    with translated(path, "remove"), suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def delete(store: Store, names: Iterable[str], options: Options = Options()) -> int:  # noqa: B008
@@ -191,8 +197,8 @@ def delete(store: Store, names: Iterable[str], options: Options = Options()) -> 
             if keeper := why_live(store, name, options):
                 raise StoreError(f"{name} is in use: {keeper[0]}", hint=f"see `hermetic why-live {name}`")
         trash = take(store, wanted)
-    for path in trash:
-        tree.remove(path)
+    if trash is not None:
+        tree.remove(trash)
     return sum(infos[name].size for name in wanted)
 
 

@@ -11,7 +11,7 @@ from hermetic import lock
 from hermetic.errors import LockError
 
 PIN = lock.Pin("zlib", "1.3.1", "zlib.tar.xz", "a" * 64, "b" * 64, 5, ("https://x.test/y", "debian:pool/x"))
-CONTENT = "a" * 52
+CONTENT = "z" * 52
 
 
 def with_version(version: str) -> lock.Pin:

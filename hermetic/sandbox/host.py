@@ -70,6 +70,7 @@ class Server:
         self.host_gid = host_gid
         self.privileged = privileged
         self.filters = {allow: seccomp.program(user_namespaces=allow) for allow in (False, True)}
+        self.owners = _owners(host_uid, host_gid) if privileged else None
         self.builds: dict[int, Build] = {}  # by the descriptors of both channel and pidfd
         self.poll = select.poll()
 
@@ -121,7 +122,7 @@ class Server:
         return True
 
     def _start(self, channel: _socket.socket, request: dict[str, Any], streams: list[int]) -> None:
-        sources = inside.open_sources(request["operations"]) if self.privileged else None
+        sources = inside.open_sources(request["operations"], self.owners) if self.privileged else None
         control, inner = _socket.socketpair()
         try:
             try:
@@ -218,6 +219,26 @@ class Server:
         for build in list(self.builds.values()):
             if build.pidfd in self.builds:
                 self._finish(build)
+
+
+def _owners(host_uid: int, host_gid: int) -> int | None:
+    """A user namespace that makes the caller's files seem to be the builds', as they are for an ordinary caller."""
+    try:
+        pid = syscalls.clone(syscalls.CLONE_NEWUSER)
+    except OSError:
+        return None  # the first build will tell the reason
+    if pid == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        _write(f"/proc/{pid}/uid_map", f"0 {host_uid} 1")
+        _write(f"/proc/{pid}/gid_map", f"0 {host_gid} 1")
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def send(channel: _socket.socket, message: dict[str, Any]) -> None:

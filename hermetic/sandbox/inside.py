@@ -1,5 +1,5 @@
-# ruff: noqa: PTH101, PTH102, PTH108, PTH120, PTH123, PTH211
-# Because pathlib would double the time that the server takes to start.
+# ruff: noqa: SIM105, PTH101, PTH102, PTH108, PTH120, PTH123, PTH211
+# Because pathlib and contextlib would double the time that the server takes to start.
 """What the first process of a build does: set up its root, give up all power, run the build, reap.
 
 It is pid 1 of the build's pid namespace and stays there as a small init, so that the build's own process is
@@ -36,15 +36,18 @@ class SetupError(Exception):
         self.record = {"step": step, "errno": number, "text": text}
 
 
-def open_sources(operations: list[dict[str, Any]]) -> dict[str, int]:
+def open_sources(operations: list[dict[str, Any]], owners: int | None = None) -> dict[str, int]:
     """Detached, restricted copies of the mounts that the operations bind: target to file descriptor.
 
     Must run before `enter_root`, by someone who may reach the sources.
+
+    Args:
+        owners: a user namespace whose map of ids says whose an input's files seem to be.
     """
-    return {op["target"]: _open_source(op) for op in operations if op["type"] == "Bind"}
+    return {op["target"]: _open_source(op, owners) for op in operations if op["type"] == "Bind"}
 
 
-def _open_source(op: dict[str, Any]) -> int:
+def _open_source(op: dict[str, Any], owners: int | None) -> int:
     try:
         fd = syscalls.open_tree(op["source"], recursive=True)
     except OSError as error:
@@ -57,6 +60,13 @@ def _open_source(op: dict[str, Any]) -> int:
     if not op["writable"]:
         attributes |= syscalls.MOUNT_ATTR_RDONLY
     syscalls.mount_setattr(fd, attributes, recursive=True, about=op["source"])
+    if owners is not None and not op["writable"] and not op["device"]:
+        try:
+            syscalls.mount_setattr(
+                fd, syscalls.MOUNT_ATTR_IDMAP, recursive=True, userns_fd=owners, about=op["source"]
+            )
+        except OSError:
+            pass  # not every file system can do this; then its files seem to be nobody's
     return fd
 
 

@@ -236,7 +236,7 @@ def repair(store: Store, name: str, remake: Callable[[list[Realisation], Path], 
                         f"expected: {content_hash_of(name)}",
                         f"made:     {content_hash_of(prepared.name)}",
                     ),
-                    hint="nothing was changed; what was made is not reproducible, or its inputs are altered too",
+                    hint="nothing was changed; it is not reproducible, or its inputs are altered too",
                 )
             prepared.sync()
             registering.register(store.layout, store.database, prepared, None, keep, replace=True)

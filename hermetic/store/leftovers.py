@@ -1,5 +1,7 @@
 """What dead processes have left in a store, beside workspaces: found and removed by a collection."""
 
+# Sets of names are compared before any becomes a path: there may be a hundred thousand.
+
 from __future__ import annotations
 
 import os
@@ -100,9 +102,9 @@ def _remove_lock(path: Path) -> None:
 
 def _unregistered(store: Store) -> Iterator[Path]:
     known = {info.name for info in store.objects()}
-    for path in sorted(store.root.iterdir()):
-        if is_object_name(path.name) and path.name not in known:
-            yield path
+    for name in sorted(set(os.listdir(store.root)) - known):
+        if is_object_name(name):
+            yield store.root / name
 
 
 def _failed(store: Store, keep_recent: float | None) -> Iterator[Path]:
@@ -118,12 +120,13 @@ def _files(store: Store) -> Iterator[Path]:
     layout = store.layout
     objects = {info.name for info in store.objects()}
     drv_ids = {row[0] for row in store.database.read("SELECT drv_id FROM realisations")}
-    for path in layout.manifests.iterdir():
-        if path.name not in objects and not _young_part(path):
-            yield path
-    for path in layout.realisations.iterdir():
-        if path.name.removesuffix(".json") not in drv_ids and not _young_part(path):
-            yield path
+    for folder, wanted in (
+        (layout.manifests, objects),
+        (layout.realisations, {f"{drv_id}.json" for drv_id in drv_ids}),
+    ):
+        for name in set(os.listdir(folder)) - wanted:
+            if not _young_part(folder / name):
+                yield folder / name
     for path in layout.log.iterdir():
         if path.is_file() and path.stem not in drv_ids and workspaces.age_in_days(path) > LOG_DAYS:
             yield path

@@ -116,14 +116,33 @@ def discard(layout: Layout, path: Path) -> Path:
         StoreError: the operating system refused.
     """
     place = layout.trash / os.urandom(8).hex()
+    _rename(path, place)
+    return place
+
+
+def discard_all(layout: Layout, paths: list[Path]) -> Path:
+    """Move trees to one folder in the trash; those that are not there are no error.
+
+    Raises:
+        StoreError: the operating system refused.
+    """
+    place = layout.trash / os.urandom(8).hex()
+    with translated(place, "create"):
+        place.mkdir()
+    for path in paths:
+        with suppress(FileNotFoundError):
+            _rename(path, place / path.name)
+    return place
+
+
+def _rename(path: Path, place: Path) -> None:
     try:
         make_movable(path)
-        path.rename(place)
+        os.rename(path, place)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise explain(error, path, "remove") from error
-    return place
 
 
 def make_movable(path: Path) -> None:
