@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -322,23 +322,24 @@ def toml_line(text: str, table_path: Sequence[str], key: str | None) -> int | No
     key, the line of that statement. None when there is no such key, or the text is not TOML.
     """
     wanted = [*table_path, key] if key is not None else list(table_path)
-    best: tuple[int, int] | None = None
-    for path, line in _statements(text):
+    around: tuple[int, int] | None = None
+    within: int | None = None
+    for path, line, is_header in _statements(text):
         if path == wanted:
             return line
-        if path == wanted[: len(path)] and len(path) > len(table_path) - (key is None):
-            score = len(path)  # an inline table that holds it
+        if not is_header and path == wanted[: len(path)]:
+            around = max(around or (0, 0), (len(path), line))  # an inline table that holds it
         elif key is None and path[: len(wanted)] == wanted:
-            score = 1000  # the table exists only by what is in it
-        else:
-            continue
-        if best is None or score > best[0]:
-            best = (score, line)
-    return best[1] if best else None
+            within = within or line  # the table exists only by what is in it
+    return within or (around[1] if around else None)
 
 
-def _statements(text: str) -> Iterable[tuple[list[str], int]]:
-    """Each table header and each assignment of a TOML text: its full path and the line it begins on."""
+def _statements(text: str) -> Iterator[tuple[list[str], int, bool]]:
+    """Each table header and each assignment of a TOML text.
+
+    Yields:
+        Its full path, the line it begins on, and whether it is a header.
+    """
     import tomllib
 
     table: list[str] = []
@@ -355,7 +356,7 @@ def _statements(text: str) -> Iterable[tuple[list[str], int]]:
             if found is None:
                 return
             table = found
-            yield table, number
+            yield table, number, True
             continue
         start, statement = number, line
         while (found := _key_path(statement, tomllib.loads)) is None:
@@ -363,7 +364,7 @@ def _statements(text: str) -> Iterable[tuple[list[str], int]]:
                 return
             statement += "\n" + lines[number]
             number += 1
-        yield table + found, start
+        yield table + found, start, False
 
 
 def _key_path(statement: str, loads: Any) -> list[str] | None:

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import shutil
 import stat
 import struct
 import tarfile
@@ -109,7 +110,7 @@ def test_very_long_names_and_links_are_read(tmp_path: Path) -> None:
         made = tar((long, b"x"), member("p/l", tarfile.SYMTYPE, long[2:]), format=format)
         dest = unpack(tmp_path, made)
         assert (dest / "l").read_bytes() == b"x"
-        os.system(f"rm -r {dest}")
+        shutil.rmtree(dest)
 
 
 def test_v7_archives_are_read(tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_zip_files_and_wheels_are_unpacked(tmp_path: Path) -> None:
 
 def test_links_in_a_zip_are_made(tmp_path: Path) -> None:
     dest = unpack(tmp_path, zipped(("a/f", b"x", 0o100644), ("a/l", b"f", 0o120777)))
-    assert os.readlink(dest / "l") == "f"
+    assert (dest / "l").readlink() == Path("f")
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, zstandard.compress, bytes])
@@ -196,12 +197,12 @@ def test_links_inside_are_kept(tmp_path: Path) -> None:
     )
     dest = unpack(tmp_path, made)
     assert (dest / "e/up").read_bytes() == b"A"
-    assert os.readlink(dest / "gone") == "x/y"
+    assert (dest / "gone").readlink() == Path("x/y")
 
 
 def test_a_circle_of_links_stays_in_the_tree(tmp_path: Path) -> None:
     made = tar(("p/f", b""), member("p/a", tarfile.SYMTYPE, "b"), member("p/b", tarfile.SYMTYPE, "a"))
-    assert os.readlink(unpack(tmp_path, made) / "a") == "b"
+    assert (unpack(tmp_path, made) / "a").readlink() == Path("b")
 
 
 # Refused by name
@@ -254,7 +255,7 @@ def test_a_file_as_a_directory_is_refused(tmp_path: Path) -> None:
 
 def test_entries_that_stand_twice_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, tar(("p/a", b"1"), ("p/./a", b"2")), "p/./a: stands twice")
-    refused(tmp_path, tar(("p/a", b"1"), member("p/a", tarfile.DIRTYPE)), "p/a: stands twice")
+    refused(tmp_path, tar(("p/a", b"1"), member("p/a", tarfile.DIRTYPE)), "p/a/: stands twice")
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../x", "p/../../x"])

@@ -2,7 +2,7 @@
 
 All names are bytes, as the formats and the kernel have them; they are decoded only to be shown.
 """
-# ruff: noqa: PTH102, PTH118, PTH123, PTH211
+# ruff: noqa: PTH101, PTH102, PTH118, PTH123, PTH211
 
 from __future__ import annotations
 
@@ -187,6 +187,7 @@ class Tree:
                 os.utime(self.at(path), ns=(0, 0), follow_symlinks=False)
         for path, entry in self.entries.items():
             if entry == _DIRECTORY:
+                os.chmod(self.at(path), 0o755)  # whatever the umask was
                 os.utime(self.at(path), ns=(0, 0))
         return top
 
