@@ -13,7 +13,6 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
@@ -583,6 +582,8 @@ def _write(path: Path, change: Change) -> _Undo:
 
 
 def _replace(path: Path, content: bytes, mode: int) -> None:
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix=".hermetic-patch-", dir=path.parent)
     new = Path(name)
     try:

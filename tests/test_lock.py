@@ -147,7 +147,7 @@ def test_a_diff_says_in_words_what_changed() -> None:
 
 def test_versions_sort_as_people_do() -> None:
     ordered = ["1.0.2", "1.0.2a", "1.9", "1.10", "3.13.0a1", "3.13.0rc1", "3.13.0", "3.13.5", "3.13.15"]
-    assert sorted(ordered[::-1], key=lock.version_key) == ordered
+    assert sorted(set(ordered), key=lock.version_key) == ordered
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,12}", fullmatch=True)

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import IO, Final
 
-from hermetic.archive import deb, tar, zip
+from hermetic.archive import deb, tar
 from hermetic.archive.output import Limits, Tree, show
 from hermetic.errors import ArchiveError, HermeticError, StoreError
 
@@ -48,6 +46,8 @@ def unpack(archive: Path, dest: Path, *, max_bytes: int = MAX_BYTES, max_entries
             limits = Limits(archive.name, max_bytes, max_entries, size)
             _unpack(file, archive.name, dest, limits)
     except BaseException as problem:
+        import shutil
+
         shutil.rmtree(dest, ignore_errors=True)
         if isinstance(problem, OSError):
             raise _from_os_error(problem, archive, dest) from problem
@@ -63,7 +63,7 @@ def _from_os_error(problem: OSError, archive: Path, dest: Path) -> HermeticError
 
 
 def _unpack(file: IO[bytes], name: str, dest: Path, limits: Limits) -> None:
-    staging = dest / f".unpack-{secrets.token_hex(8)}"
+    staging = dest / f".unpack-{os.urandom(8).hex()}"
     staging.mkdir()
     tree = Tree(os.fsencode(staging), limits)
     beginning = file.read(16)
@@ -73,6 +73,8 @@ def _unpack(file: IO[bytes], name: str, dest: Path, limits: Limits) -> None:
         deb.unpack(file, name, tree)
         strip = False
     elif beginning.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        from hermetic.archive import zip  # its imports take 10 ms
+
         zip.unpack(file, name, tree)
     else:
         tar.unpack(file, name, tree)

@@ -42,6 +42,7 @@ class Row:
         self.began = self.told = time.monotonic()
         self.text = ""
         self.done = self.total = 0
+        self.followed = 0  # bytes of the log that have been shown
         self._read_at = 0.0
 
     def detail(self) -> str:
@@ -131,19 +132,24 @@ def _plain(verbose: bool) -> Iterator[Listener]:
         with printing:
             print(f"{board.count()} {line}", file=sys.stderr, flush=True)
 
+    def follow(row: Row, *, ended: bool = False) -> None:
+        with printing:
+            _follow(row, ended)
+
     def listener(event: Event) -> None:
+        if verbose and isinstance(event, (Finished, Failed)) and event.drv_id in board.rows:
+            follow(board.rows[event.drv_id], ended=True)
         line = board.take(event)
         if line:
             say(line)
 
     def tick() -> None:
-        followers: dict[str, int] = {}
         while not stop.wait(0.2 if verbose else 1.0):
             with board.lock:
-                rows = list(board.rows.items())
-            for drv_id, row in rows:
+                rows = list(board.rows.values())
+            for row in rows:
                 if verbose and row.log is not None:
-                    followers[drv_id] = _follow(row, followers.get(drv_id, 0))
+                    follow(row)
                 elif time.monotonic() - row.told >= _HEARTBEAT:
                     row.told = time.monotonic()
                     detail = row.detail()
@@ -159,18 +165,20 @@ def _plain(verbose: bool) -> Iterator[Listener]:
         thread.join()
 
 
-def _follow(row: Row, offset: int) -> int:
-    assert row.log is not None
+def _follow(row: Row, ended: bool) -> None:
+    """Print what has been added to a log: whole lines, and once it has ended, the rest."""
+    if row.log is None:
+        return
     try:
         with row.log.open("rb") as file:
-            file.seek(offset)
+            file.seek(row.followed)
             data = file.read()
     except OSError:
-        return offset
-    whole = data[: data.rfind(b"\n") + 1]
+        return
+    whole = data if ended else data[: data.rfind(b"\n") + 1]
+    row.followed += len(whole)
     for line in whole.decode("utf-8", "replace").splitlines():
         print(f"{row.label}> {line}", file=sys.stderr)
-    return offset + len(whole)
 
 
 @contextmanager

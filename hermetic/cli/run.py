@@ -30,8 +30,9 @@ def command(session: Session, target: str, arguments: tuple[str, ...], program: 
     \b
     hermetic run cpython-aarch64 -- -c "import platform; print(platform.machine())"
     """
-    evaluator = session.evaluator()
-    wanted = evaluator.parse_target(target)
+    name, _, revision = target.partition("@")
+    evaluator = session.evaluator(revision or None)
+    wanted = evaluator.parse_target(name)
     foreign = wanted.system.arch != platform.machine()
     objects = realize(session, [target, EMULATOR] if foreign else [target])
     tree = session.store.path(objects[target])

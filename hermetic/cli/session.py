@@ -73,7 +73,8 @@ class Session:
         """Instantiate one target, `NAME[-VERSION][-ARCH][@REV]`, without the cache."""
         name, _, revision = text.partition("@")
         evaluator = self.evaluator(revision or None)
-        return evaluator.instantiate(evaluator.parse_target(name))
+        target = msgspec.structs.replace(evaluator.parse_target(name), label=text)
+        return evaluator.instantiate(target)
 
     def instances(self, targets: Iterable[str]) -> list[Instance]:
         """Instantiate targets of the work tree, through the evaluation cache of the store."""

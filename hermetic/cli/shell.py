@@ -27,6 +27,7 @@ def command(session: Session, target: str, fresh: bool, script: str | None) -> N
     work folder of a build that failed, the shell opens in it.
     """
     from hermetic.realize.local import prepare, specification
+    from hermetic.realize.steps import workspace_label
     from hermetic.sandbox.client import Sandbox
 
     instance = session.instance(target)
@@ -36,7 +37,7 @@ def command(session: Session, target: str, fresh: bool, script: str | None) -> N
             f"{target} is unpacked, not built: it has no sandbox", hint="look at it in the store"
         )
     paths = realize_inputs(session, instance)
-    kept = [] if fresh else session.store.kept_failures(f"build-{drv.name}-")
+    kept = [] if fresh else session.store.kept_failures(f"{workspace_label(drv)}-")
     with session.store.workspace(f"shell-{drv.name}") as space, Sandbox() as sandbox:
         mounts = prepare(drv, paths, space)
         if kept:

@@ -128,8 +128,10 @@ def _plain(uri: str) -> Iterator[str]:
 
 
 def require(settings: AptSettings) -> None:
-    """Raises:
-    FetchError: nothing is configured.
+    """Make sure that there is any archive to ask.
+
+    Raises:
+        FetchError: nothing is configured.
     """
     if not settings.uris:
         raise FetchError(

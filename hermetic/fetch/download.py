@@ -17,8 +17,7 @@ import msgspec
 from blake3 import blake3
 
 from hermetic.fetch.http import Failure, Http, check_status
-from hermetic.fetch.links import local_path
-from hermetic.fetch.mirror import Location
+from hermetic.fetch.mirror import Location, local_path
 from hermetic.lock import Pin
 
 if TYPE_CHECKING:

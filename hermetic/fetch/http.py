@@ -156,8 +156,10 @@ class Http:
 
 
 def check_status(status: int) -> None:
-    """Raises:
-    Failure: it does not mean success.
+    """Accept an HTTP status that means success.
+
+    Raises:
+        Failure: it means something else.
     """
     if status in (200, 206):
         return

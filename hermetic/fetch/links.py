@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
-from urllib.request import url2pathname
 
 import msgspec
 
 from hermetic.errors import FetchError
 from hermetic.fetch.http import Http
-from hermetic.fetch.mirror import Location, redacted
+from hermetic.fetch.mirror import Location, local_path, redacted
 
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 _ACCEPT = f"{SIMPLE_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
@@ -98,11 +96,6 @@ class _Anchors(HTMLParser):
             self.hrefs.append(href)
         elif href and tag == "base" and self.base is None:
             self.base = href
-
-
-def local_path(url: str) -> Path:
-    """The path that a `file:` address names."""
-    return Path(url2pathname(urlsplit(url).path))
 
 
 def _local(url: str) -> list[Link]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import msgspec
 
@@ -89,6 +90,11 @@ def of(spec: str) -> Mirror:
     if kind not in KINDS:
         raise FetchError(f'{spec}: unknown kind of mirror "{kind}"', hint=did_you_mean(kind, KINDS))
     return KINDS[kind](spec)
+
+
+def local_path(url: str) -> Path:
+    """The path that a `file:` address names."""
+    return Path(unquote(urlsplit(url).path))
 
 
 def redacted(url: str) -> str:

@@ -17,7 +17,8 @@ import msgspec
 
 from hermetic import plan
 from hermetic.derivation import Build, Fetch, build_key, inputs_of
-from hermetic.errors import BuildFailure, FetchError, HermeticError
+from hermetic.errors import HermeticError, SandboxError, StoreError
+from hermetic.fetch import missing
 from hermetic.plan import Work
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Skipped
@@ -98,12 +99,7 @@ class Engine:
         builds = sum(isinstance(d, Build) for d in kinds)
         self.listener(Planned(builds, len(fetches), sum(f.size for f in fetches), len(todo)))
         if self.steps.offline and fetches:
-            names = tuple(f"{f.name}-{f.version}  ({f.size:,} bytes, sha256 {f.sha256})" for f in fetches)
-            raise FetchError(
-                f"--offline: {len(fetches)} sources are not in the store",
-                details=names,
-                hint="run once without --offline, or copy them into the store's download folder",
-            )
+            raise missing(self.work.pins[d] for d in todo if d in self.work.pins)
 
     def _run(self, todo: list[str]) -> None:
         members = set(todo)
@@ -190,7 +186,8 @@ class Engine:
         except HermeticError as error:
             self.outcome.failures[drv_id] = error
             self.listener(Failed(drv_id, name, error.message))
-            if not self.keep_going or not isinstance(error, (BuildFailure, FetchError)):
+            # What is wrong with the machine would be wrong with the next one, too.
+            if not self.keep_going or isinstance(error, (SandboxError, StoreError)):
                 raise
         else:
             self.outcome.done[drv_id] = how

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from hermetic import archive, patching
 from hermetic.derivation import Build, Derivation, Fetch, Unpack, build_key
-from hermetic.errors import HermeticError, PatchError
+from hermetic.errors import BuildFailure, HermeticError, PatchError
 from hermetic.fetch import Fetcher
 from hermetic.lock import Pin
 from hermetic.plan import label
@@ -127,8 +127,13 @@ class Steps:
             started = time.monotonic()
             log = self._log(drv_id, drv)
             paths = {i: self.store.path(o) for i, o in inputs.items()}
-            with self.store.workspace(f"build-{drv.name}", keep=self.keep_failed) as space:
-                out = self.executor.execute(drv_id, drv, paths, space, log, timeout)
+            with self.store.workspace(workspace_label(drv), keep=self.keep_failed) as space:
+                try:
+                    out = self.executor.execute(drv_id, drv, paths, space, log, timeout)
+                except BuildFailure as error:
+                    if self.keep_failed:
+                        error.details += (f"work folder: {self.store.layout.failed / space.name}",)
+                    raise
                 self._listener(Phase(drv_id, "registering"))
                 return self._register(drv_id, drv, key, out, tuple(inputs.values()), started)
 
@@ -153,6 +158,8 @@ class Steps:
             if known is not None:
                 return known, "by another process" if waited else "cut off"
             log = self._log(drv_id, drv) if isinstance(drv, Build) else None
+            if log is not None:
+                log.unlink(missing_ok=True)  # that of an earlier attempt, which nobody shall follow
             self._listener(Started(drv_id, label(drv), _KINDS[type(drv)], log))
             return work(), how
 
@@ -217,6 +224,11 @@ class Steps:
 
 
 _KINDS = {Fetch: "fetch", Unpack: "unpack", Build: "build"}
+
+
+def workspace_label(drv: Build) -> str:
+    """What the work folder of a build is called, and a kept one is found by."""
+    return f"build-{drv.name}-{drv.system.split('-')[0]}"
 
 
 def _system(drv: Derivation) -> str:

@@ -75,7 +75,8 @@ class Running:
                 if isinstance(error, OSError):
                     raise SandboxError("the sandbox server has died") from None
                 self._channel.settimeout(5)
-                host.receive(self._channel)
+                with contextlib.suppress(OSError):
+                    host.receive(self._channel)
                 raise
         finally:
             self._channel.close()

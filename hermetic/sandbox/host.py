@@ -222,12 +222,13 @@ class Server:
 
 
 def _owners(host_uid: int, host_gid: int) -> int | None:
-    """A user namespace that makes the caller's files seem to be the builds', as they are for an ordinary caller."""
+    """A user namespace that makes root's files seem to be the builds', as an ordinary caller's are."""
     try:
         pid = syscalls.clone(syscalls.CLONE_NEWUSER)
     except OSError:
         return None  # the first build will tell the reason
     if pid == 0:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.pause()
         os._exit(0)
     try:

@@ -13,6 +13,7 @@ from hermetic.errors import SandboxError
 
 # A range that nothing else hands out; Nix takes the ids of its builds from it, too.
 FIRST_BUILD_ID: Final = 872415232
+_BELOW_NOBODY: Final = 65533
 
 _CAP_CHOWN, _CAP_DAC_OVERRIDE, _CAP_FOWNER, _CAP_KILL = 0, 1, 3, 5
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 6, 7, 21
@@ -57,7 +58,8 @@ def _mapped(map_file: str, wanted: int) -> int | None:
     if any(first <= wanted < first + count for first, count in ranges):
         return wanted
     last = max((first + count - 1 for first, count in ranges), default=0)
-    return last if last > 65534 else (65533 if any(f <= 65533 < f + c for f, c in ranges) else None)
+    candidates = (last, _BELOW_NOBODY) if last > 65535 else (_BELOW_NOBODY,)
+    return next((c for c in candidates if any(first <= c < first + count for first, count in ranges)), None)
 
 
 def give(folder: str, uid: int, gid: int) -> None:

@@ -138,7 +138,7 @@ def discard_all(layout: Layout, paths: list[Path]) -> Path:
 def _rename(path: Path, place: Path) -> None:
     try:
         make_movable(path)
-        os.rename(path, place)
+        os.rename(path, place)  # noqa: PTH104 - many thousand times
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -1,0 +1,1 @@
+"""Measures hermetic beside Nix, doing the same work, in one run. See README.md."""
