@@ -13,7 +13,7 @@ from statistics import median
 from typing import Final, TypeAlias
 
 CHECKOUT: Final = Path(__file__).parent.parent
-ENTRY: Final = "import sys; from hermetic.__main__ import main; sys.argv[0] = 'hermetic'; main()"
+ENTRY: Final = "import sys; from hermetic.cli.main import main; sys.argv[0] = 'hermetic'; main()"
 
 
 class Failed(Exception):

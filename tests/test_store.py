@@ -71,7 +71,7 @@ def test_object_and_realisation_are_found_again(store: Store, tmp_path: Path) ->
         assert abs(found.built_at - time.time()) < 60
         info = again.info(name)
         assert info is not None
-        assert (info.size, info.files) == (34, 3)
+        assert (info.size, info.files) == (31, 3)
         assert [i.name for i in again.objects()] == sorted([base, name])
         assert again.intact(name)
         assert again.manifest(name) == tree.scan(again.path(name))

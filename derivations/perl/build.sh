@@ -1,17 +1,52 @@
 # Only miniperl, the perl that perl itself is built with: no compiled modules. It takes a quarter of the time.
 sh Configure -des -Dcc="$CC" -Dar="$AR" -Dosname=linux -Uusenm -Uusedl -Ui_db -Ui_gdbm -Doptimize=-O1 -Accflags='-D_GNU_SOURCE -w' \
-    -Dprefix=/usr -Dmyhostname=localhost -Dperladmin=build@localhost -Dcf_by=build
+    -Dprefix=/usr -Dmyhostname=localhost -Dmydomain=.localdomain -Dperladmin=build@localhost -Dcf_by=build \
+    -Dcf_email=build@localhost -Dmyuname=linux -Dosvers=0
 make miniperl lib/Config.pm
 
 mkdir -p "$out/bin" "$out/lib/File"
 cp miniperl "$out/bin/"
 cp -r lib/. dist/Carp/lib/. dist/Exporter/lib/. dist/constant/lib/. dist/PathTools/lib/. cpan/File-Path/lib/. \
-    cpan/Getopt-Long/lib/. cpan/Text-ParseWords/lib/. cpan/parent/lib/. dist/base/lib/. "$out/lib/"
+    cpan/Getopt-Long/lib/. cpan/Text-ParseWords/lib/. cpan/parent/lib/. dist/base/lib/. dist/FindBin/lib/. "$out/lib/"
 cp dist/PathTools/Cwd.pm "$out/lib/"
 rm -rf "$out/lib/unicore" "$out/lib/perl5db.pl" "$out/lib/buildcustomize.pl"
 find "$out/lib" \( -name '*.t' -o -name '*.pod' \) -exec rm -f {} +
 
-# A pure File::Glob, as far as Configure scripts use it.
+sed -i '/^cf_time=/d; /^## Configuration time/d' "$out/lib/Config_heavy.pl"
+
+# What Configure scripts use of the compiled or generated modules lib, IPC::Cmd, Pod::Usage, POSIX, Scalar::Util and File::Glob, in plain perl.
+mkdir "$out/lib/IPC" "$out/lib/Scalar"
+cat >"$out/lib/lib.pm" <<'EOF'
+package lib;
+sub import { shift; unshift @INC, @_; return }
+1;
+EOF
+cat >"$out/lib/IPC/Cmd.pm" <<'EOF'
+package IPC::Cmd;
+use Exporter 'import';
+our @EXPORT_OK = qw(can_run);
+sub can_run { return (grep { -x } map { "$_/$_[0]" } split /:/, $ENV{PATH})[0] }
+1;
+EOF
+cat >"$out/lib/Pod/Usage.pm" <<'EOF'
+package Pod::Usage;
+use Exporter 'import';
+our @EXPORT = qw(pod2usage);
+sub pod2usage { die "see the documentation\n" }
+1;
+EOF
+cat >"$out/lib/POSIX.pm" <<EOF
+package POSIX;
+sub uname { return ('Linux', 'localhost', '0', '0', '${build_system%%-*}') }
+1;
+EOF
+cat >"$out/lib/Scalar/Util.pm" <<'EOF'
+package Scalar::Util;
+use Exporter 'import';
+our @EXPORT_OK = qw(blessed);
+sub blessed { return ref $_[0] && UNIVERSAL::can($_[0], 'can') ? ref $_[0] : undef }
+1;
+EOF
 cat >"$out/lib/File/Glob.pm" <<'EOF'
 package File::Glob;
 use strict;

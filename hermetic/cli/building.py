@@ -17,9 +17,10 @@ from hermetic.derivation import Fetch
 from hermetic.errors import BuildFailure, HermeticError
 from hermetic.fetch import Fetcher
 from hermetic.instantiate import Instance
+from hermetic.lock import Pin
 from hermetic.plan import Work
 from hermetic.realize.engine import Engine
-from hermetic.realize.events import Transfer
+from hermetic.realize.events import Notice, Transfer
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.realize.steps import Steps
@@ -72,18 +73,21 @@ def realize_derivations(
 def engine(session: Session, work: Work, options: Options) -> Iterator[Engine]:
     """An engine over the session's store, with progress shown while the block runs."""
     store = session.store
-    fetch_ids = {(p.name, p.version): drv_id for drv_id, p in work.pins.items()}
+    fetch_ids = {pin: drv_id for drv_id, pin in work.pins.items()}
     with showing(options.verbose) as listener, store.workspace("run") as space:
         jobserver = Jobserver(space / "jobserver", options.jobs)
         executor = LocalExecutor(jobserver, listener)
 
         def fetcher(stop: threading.Event) -> Fetcher:
-            def progress(pin: object, done: int, total: int, mirror: str) -> None:
-                drv_id = fetch_ids.get((pin.name, pin.version))  # type: ignore[attr-defined]
-                if drv_id:
-                    listener(Transfer(drv_id, done, total, mirror))
+            def progress(pin: Pin, done: int, total: int, mirror: str) -> None:
+                listener(Transfer(fetch_ids[pin], done, total, mirror))
 
-            return Fetcher(downloads(store), offline=options.offline, progress=progress, cancel=stop)
+            def notice(pin: Pin, line: str) -> None:
+                listener(Notice(fetch_ids[pin], f"{pin.name}-{pin.version}", line))
+
+            return Fetcher(
+                downloads(store), offline=options.offline, progress=progress, notice=notice, cancel=stop
+            )
 
         steps = Steps(
             store,

@@ -15,6 +15,7 @@ from hermetic.realize.events import (
     Failed,
     Finished,
     Listener,
+    Notice,
     Phase,
     Planned,
     Skipped,
@@ -82,6 +83,8 @@ class Board:
             if isinstance(event, Waiting):
                 self.waiting[event.drv_id] = event
                 return f"waiting for {event.label}: {event.holder} is at it"
+            if isinstance(event, Notice):
+                return f"{event.label}: {event.text}"
             if isinstance(event, Transfer) and event.drv_id in self.rows:
                 self.rows[event.drv_id].done, self.rows[event.drv_id].total = event.done, event.total
             elif isinstance(event, Phase) and event.drv_id in self.rows:
@@ -194,7 +197,7 @@ def _live() -> Iterator[Listener]:
 
         def listener(event: Event) -> None:
             line = board.take(event)
-            if line and isinstance(event, (Planned, Finished, Failed, Skipped, Waiting)):
+            if line and isinstance(event, (Planned, Notice, Finished, Failed, Skipped, Waiting)):
                 live.console.print(f"{board.count()} {line}", markup=False, highlight=False)
 
         yield listener

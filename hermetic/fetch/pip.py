@@ -6,6 +6,7 @@ built-in default index, when nothing else is configured. Not supported: keyrings
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -143,6 +144,7 @@ def _read_file(path: Path) -> dict[str, dict[str, str]]:
     }
 
 
+@functools.cache
 def default_index() -> str:
     """The index that pip uses when it is not told of one: taken from its help text.
 

@@ -38,6 +38,14 @@ class Transfer(msgspec.Struct, frozen=True):
     mirror: str
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """Something that people should know and that is no failure: a mirror that did not answer."""
+
+    drv_id: str
+    label: str
+    text: str
+
+
 class Phase(msgspec.Struct, frozen=True):
     """The engine itself does something long to a derivation: copying sources, hashing, registering."""
 
@@ -80,5 +88,5 @@ class Skipped(msgspec.Struct, frozen=True):
     because: str
 
 
-Event: TypeAlias = Planned | Started | Transfer | Phase | Waiting | Finished | Failed | Skipped
+Event: TypeAlias = Planned | Started | Transfer | Notice | Phase | Waiting | Finished | Failed | Skipped
 Listener: TypeAlias = Callable[[Event], None]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from hermetic import archive, patching
+from hermetic import archive, fetch, patching
 from hermetic.derivation import Build, Derivation, Fetch, Unpack, build_key
 from hermetic.errors import BuildFailure, HermeticError, PatchError
 from hermetic.fetch import Fetcher
@@ -92,7 +92,7 @@ class Steps:
         """Download a source, check it, and add it to the store."""
 
         def work() -> str:
-            path = self._the_fetcher().fetch(pin)
+            path = self._download(pin)
             return self._register(drv_id, drv, key, path, (), time.monotonic())
 
         key = build_key(drv, _no_inputs)
@@ -104,16 +104,7 @@ class Steps:
         def work() -> str:
             started = time.monotonic()
             with self.store.workspace(f"unpack-{drv.name}") as space:
-                tree = space / "tree"
-                tree.mkdir()
-                archive.unpack(self.store.path(source), tree)
-                for patch in drv.patches:
-                    self._check_stop()
-                    try:
-                        patching.apply_to_tree(tree, patch.name, patch.text)
-                    except PatchError as error:
-                        error.message = f"{label(drv)}: {error.message}"
-                        raise
+                tree = self._unpack(drv, self.store.path(source), space)
                 return self._register(drv_id, drv, key, tree, (source,), started)
 
         return self._locked(drv_id, drv, key, work, "unpacked")
@@ -125,19 +116,62 @@ class Steps:
 
         def work() -> str:
             started = time.monotonic()
-            log = self._log(drv_id, drv)
-            paths = {i: self.store.path(o) for i, o in inputs.items()}
             with self.store.workspace(workspace_label(drv), keep=self.keep_failed) as space:
-                try:
-                    out = self.executor.execute(drv_id, drv, paths, space, log, timeout)
-                except BuildFailure as error:
-                    if self.keep_failed:
-                        error.details += (f"work folder: {self.store.layout.failed / space.name}",)
-                    raise
+                out = self._build(drv_id, drv, inputs, space, timeout)
                 self._listener(Phase(drv_id, "registering"))
                 return self._register(drv_id, drv, key, out, tuple(inputs.values()), started)
 
         return self._locked(drv_id, drv, key, work, "built")
+
+    def remake(
+        self,
+        drv_id: str,
+        drv: Derivation,
+        inputs: Mapping[str, str],
+        space: Path,
+        *,
+        pin: Pin | None = None,
+        timeout: int | None = None,
+    ) -> Path:
+        """Do a derivation once more without registering anything: what a repair needs.
+
+        Args:
+            inputs: derivation id to store object. space: an empty folder.
+            pin: of a fetch. timeout: of a build, in seconds.
+
+        Returns:
+            path of the tree or file that was made.
+        """
+        self._listener(Started(drv_id, label(drv), _KINDS[type(drv)]))
+        if isinstance(drv, Fetch):
+            assert pin is not None
+            return self._download(pin)
+        if isinstance(drv, Unpack):
+            return self._unpack(drv, self.store.path(inputs[drv.source]), space)
+        assert timeout is not None
+        return self._build(drv_id, drv, inputs, space, timeout)
+
+    def _unpack(self, drv: Unpack, source: Path, space: Path) -> Path:
+        tree = space / "tree"
+        tree.mkdir()
+        archive.unpack(source, tree)
+        for patch in drv.patches:
+            self._check_stop()
+            try:
+                patching.apply_to_tree(tree, patch.name, patch.text)
+            except PatchError as error:
+                error.message = f"{label(drv)}: {error.message}"
+                raise
+        return tree
+
+    def _build(self, drv_id: str, drv: Build, inputs: Mapping[str, str], space: Path, timeout: int) -> Path:
+        paths = {i: self.store.path(o) for i, o in inputs.items()}
+        try:
+            return self.executor.execute(drv_id, drv, paths, space, self._log(drv_id, drv), timeout)
+        except BuildFailure as error:
+            if self.keep_failed:
+                error.details += (f"work folder: {self.store.layout.failed / space.name}",)
+            raise
 
     def _locked(
         self, drv_id: str, drv: Derivation, key: str, work: Callable[[], str], how: How
@@ -211,6 +245,12 @@ class Steps:
             inputs=inputs,
             seconds=time.monotonic() - started,
         )
+
+    def _download(self, pin: Pin) -> Path:
+        try:
+            return self._the_fetcher().fetch(pin)
+        except fetch.Cancelled:
+            raise Cancelled from None
 
     def _the_fetcher(self) -> Fetcher:
         with self._mutex:

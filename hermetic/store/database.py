@@ -256,12 +256,13 @@ def create(path: Path) -> None:
             part.write_bytes(b"")  # SQLite's own words for a missing permission say little
         connection = sqlite3.connect(part, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=OFF")
+            connection.execute("PRAGMA journal_mode=OFF")
             connection.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID};"
                 f" PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
             )
+            # Only now: of a log that a full disk keeps from being folded in at close, nothing would be said.
+            connection.execute("PRAGMA journal_mode=WAL")
         finally:
             connection.close()
         with faults.translated(path, "create"):

@@ -1,0 +1,108 @@
+"""Garbage collection of stores that were filled by hand, many small objects each."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measure import Case
+from benchmarks.places import Nix, after, graph, remove
+from benchmarks.worker import work
+from hermetic import hashing
+from hermetic.store import Realisation, Store, records, registering
+
+_LIVE: Final = 1000
+_CHAIN: Final = 10  # live objects that hang on one root
+
+
+def collecting(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """10,000 dead objects beside 1,000 live ones: planned, and deleted."""
+    yield from _planning(folder, nix, 10_000, mark=0.3)
+    store, full = folder / "store", folder / "full"
+    work("open", store)
+    store.rename(full)
+
+    def refill() -> None:
+        remove(store)
+        _copy(full, store)
+
+    def refill_nix() -> None:
+        assert nix
+        remove(nix.store)
+        _copy(folder / "full-nix", nix.store)
+
+    if nix:
+        _copy(nix.store, folder / "full-nix")
+    yield Case(
+        "gc: delete 10,000 dead objects",
+        after([refill], lambda: work("collect", store)),
+        nix and after([refill_nix], lambda: nix.run("nix-store", "--gc")),
+    )
+
+
+def collecting_many(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """100,000 dead objects: planned only."""
+    yield from _planning(folder, nix, 100_000, mark=3.0)
+
+
+def _planning(folder: Path, nix: Nix | None, dead: int, mark: float) -> Iterator[Case]:
+    store = folder / "store"
+    _fill(store, dead)
+    if nix:
+        nix.empty()
+        _fill_nix(nix, dead)
+    yield Case(
+        f"gc: plan with {dead:,} dead, {_LIVE:,} live",
+        lambda: work("plan", store),
+        nix and (lambda: nix.run("nix-store", "--gc", "--print-dead")),
+        mark=mark,
+    )
+
+
+def _fill(path: Path, dead: int) -> None:
+    """Objects of one small file each. Their names are made up: a collection does not look into them."""
+    numbers = random.Random(dead)
+    names = [f"{hashing.encode_base32(numbers.randbytes(32))}-thing-1" for _ in range(_LIVE + dead)]
+    with Store.open(path) as store:
+        data = b"x" * 100
+        with store.database.write() as transaction:
+            for number, name in enumerate(names):
+                store.layout.object(name).write_bytes(data)
+                store.layout.manifest(name).write_bytes(data)
+                realisation = Realisation(
+                    drv_id=name[:52],
+                    build_key=name[:52],
+                    object=name,
+                    name="thing",
+                    version="1",
+                    system="x86_64-linux-musl",
+                    inputs=(names[number + 1],) if (number + 1) % _CHAIN else (),
+                )
+                store.layout.realisation(realisation.drv_id).write_bytes(records.encode(realisation))
+                registering.insert_realisation(transaction, realisation)
+                transaction.execute(
+                    "INSERT INTO objects (name, size, files, registered_at, last_used, sentinel)"
+                    " VALUES (?, 100, 1, ?, ?, ?)",
+                    (name, number, number, b"s" * 200),
+                )
+        for number in range(0, _LIVE, _CHAIN):
+            store.add_root(f"root-{number}", names[number])
+
+
+def _fill_nix(nix: Nix, dead: int) -> None:
+    """Derivations of Nix are store paths themselves."""
+    for number in range(0, _LIVE, _CHAIN * 10):
+        live = nix.expression(graph(_CHAIN * 10), salt=f"-live-{number}")
+        nix.output("nix-instantiate", "--add-root", str(nix.folder / f"root-{number}"), str(live))
+    for number in range(0, dead, 10_000):
+        expression = nix.expression(graph(10_000), salt=f"-dead-{number}")
+        nix.output("nix-instantiate", str(expression))
+
+
+def _copy(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+
+

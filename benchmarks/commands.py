@@ -1,0 +1,93 @@
+"""Cases that run whole commands: finding a target built, evaluating, building, verifying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measure import Case
+from benchmarks.places import Hermetic, Nix, after, graph, remove, side_by_side
+
+_EVALUATED: Final = 1000
+_BUILT: Final = 100
+_BUILDS: Final = 25
+
+
+def noop(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """Everything is built already."""
+    inputs = graph(_BUILT)
+    ours = Hermetic(folder, inputs, shell)
+    ours.empty()
+    ours.run("realize", ours.root)
+    command = ()
+    if nix:
+        nix.empty()
+        command = ("nix-build", "--no-out-link", str(nix.expression(inputs)))
+        nix.run(*command)
+    yield Case(
+        f"no-op realize of a target of {_BUILT} derivations",
+        lambda: ours.run("realize", ours.root),
+        nix and (lambda: nix.run(*command)),
+        unit="ms",
+        against_nix=1,
+    )
+
+
+def evaluation(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """Recipes to derivations. Nix has no cache of evaluations: warm means that its .drv files exist."""
+    inputs = graph(_EVALUATED)
+    ours = Hermetic(folder, inputs, shell)
+    ours.empty()
+    cache = ours.store / ".hermetic" / "eval"
+    command = ("nix-instantiate", str(nix.expression(inputs))) if nix else ()
+
+    def forget() -> None:
+        remove(cache)
+        cache.mkdir()
+
+    yield Case(
+        f"evaluate {_EVALUATED} derivations, cold",
+        after([forget], lambda: ours.run("show", ours.root)),
+        nix and after([nix.empty], lambda: nix.run(*command)),
+        mark=0.5,
+    )
+    yield Case(
+        f"evaluate {_EVALUATED} derivations, warm",
+        lambda: ours.run("show", ours.root),
+        nix and (lambda: nix.run(*command)),
+        mark=0.1,
+    )
+
+
+def builds(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """Sandboxed builds that do next to nothing, start and end of the command included."""
+    inputs = side_by_side(_BUILDS)
+    ours = Hermetic(folder, inputs, shell)
+    command = ("nix-build", "--no-out-link", str(nix.expression(inputs))) if nix else ()
+    yield Case(
+        f"{_BUILDS} trivial sandboxed builds, each",
+        after([ours.empty], lambda: ours.run("realize", ours.root)),
+        nix and after([nix.empty], lambda: nix.run(*command)),
+        unit="ms",
+        amount=_BUILDS,
+        mark=16,
+    )
+
+
+def verify(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """One small build again; hermetic with all its perturbations, Nix as it is."""
+    inputs = graph(1)
+    ours = Hermetic(folder, inputs, shell)
+    ours.empty()
+    ours.run("realize", ours.root)
+    command = ("nix-build", "--no-out-link", str(nix.expression(inputs))) if nix else ()
+    if nix:
+        nix.empty()
+        nix.run(*command)
+    yield Case(
+        "verify one small build",
+        lambda: ours.run("verify", ours.root),
+        nix and (lambda: nix.run(*command, "--check")),
+        unit="ms",
+    )

@@ -1,0 +1,79 @@
+"""Cases that move bytes: adding large files and many files, checking a store."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measure import Case
+from benchmarks.places import Nix, after, remove
+from benchmarks.worker import work
+
+_GIB: Final = 1 << 30
+_FILES: Final = 20_000
+
+
+def adding_large(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """One file of 1 GiB: read, hashed, copied and registered."""
+    source = _large(folder / "large", _GIB)
+    yield _adding("hash and add 1 GiB", source, folder, nix, unit="GB/s", amount=_GIB, mark=1.0)
+
+
+def adding_small(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """A tree of many small files."""
+    source = _small(folder / "small", _FILES)
+    yield _adding(f"hash and add {_FILES:,} small files", source, folder, nix, mark=1.5)
+
+
+def _adding(
+    title: str, source: Path, folder: Path, nix: Nix | None, *, unit: str = "s", amount: float = 1, mark: float
+) -> Case:
+    store = folder / "store"
+    return Case(
+        title,
+        after([lambda: remove(store), lambda: work("open", store)], lambda: work("add", store, source)),
+        nix and after([nix.empty], lambda: nix.run("nix-store", "--add", str(source))),
+        unit,
+        amount,
+        mark,
+    )
+
+
+def checking(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """Large objects and small ones, all in the page cache."""
+    store = folder / "store"
+    sources = [_large(folder / f"large-{n}", _GIB // 4, seed=n) for n in range(4)]
+    sources += [_small(folder / f"small-{n}", 500, seed=n) for n in range(4)]
+    work("add", store, *sources)
+    if nix:
+        nix.empty()
+        nix.run("nix-store", "--add", *map(str, sources))
+    amount = sum(f.stat().st_size for s in sources for f in (s.rglob("*") if s.is_dir() else [s]))
+    yield Case(
+        f"check the contents of a store of {amount / 1e9:.1f} GB",
+        lambda: work("check", store),
+        nix and (lambda: nix.run("nix-store", "--verify", "--check-contents")),
+        unit="GB/s",
+        amount=amount,
+        mark=3.0,
+    )
+
+
+def _large(path: Path, size: int, seed: int = 0) -> Path:
+    block = random.Random(seed).randbytes(1 << 20)
+    with path.open("wb") as file:
+        for number in range(size >> 20):
+            file.write(number.to_bytes(8, "little") + block[8:])
+    return path
+
+
+def _small(path: Path, count: int, seed: int = 0) -> Path:
+    """Files of 0 to 4 kB, 100 in a folder."""
+    numbers = random.Random(seed)
+    for n in range(count):
+        if n % 100 == 0:
+            (path / f"folder-{n // 100}").mkdir(parents=True)
+        (path / f"folder-{n // 100}" / f"file-{n}").write_bytes(numbers.randbytes(numbers.randrange(4096)))
+    return path

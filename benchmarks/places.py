@@ -1,0 +1,176 @@
+"""What is measured: made-up projects for hermetic, expressions of the same shape for Nix, their stores."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from benchmarks.measure import Failed, Sample, Timed, hermetic, output, python_env, run
+
+_NIX_CONF: Final = """\
+substitute = false
+sandbox = true
+sandbox-fallback = false
+build-users-group =
+experimental-features =
+"""
+Inputs = Mapping[str, tuple[str, ...]]  # name of a derivation to those of its inputs; the first is the root
+
+
+def graph(size: int) -> Inputs:
+    """`size` derivations that hang together as those of real software do: each has up to three inputs."""
+    names = [f"d{n:05}" for n in range(size)]
+    return {
+        name: tuple(names[i] for i in dict.fromkeys((n + 1, n + 7, n + 31)) if i < size)
+        for n, name in enumerate(names)
+    }
+
+
+def side_by_side(size: int) -> Inputs:
+    """One root that needs `size - 1` others, which need nothing."""
+    names = [f"d{n:05}" for n in range(size)]
+    return {names[0]: tuple(names[1:]), **dict.fromkeys(names[1:], ())}
+
+
+class Hermetic:
+    """A project in a folder of its own, with one seed (a shell) and builds that write a line each.
+
+    Args:
+        shell: a static busybox.
+        salt: goes into each build, so that two projects have nothing in common.
+    """
+
+    def __init__(self, folder: Path, inputs: Inputs, shell: Path, salt: str = "") -> None:
+        self.folder = folder
+        self.project = folder / "project"
+        self.store = folder / "store"
+        self.root = next(iter(inputs))
+        self._archive = folder / "busybox.tar"
+        (self.project / "derivations" / "busybox").mkdir(parents=True)
+        with tarfile.open(self._archive, "w") as tar:
+            tar.add(shell, "shell/bin/busybox")  # the folder at the top is left out when it is unpacked
+        data = self._archive.read_bytes()
+        self._file = f"{blake3(data).hexdigest()[:16]}-busybox.tar"
+        self._write(
+            "flake-like.lock",
+            f'format = 1\n[source.busybox."1"]\nfile = "busybox.tar"\nsize = {len(data)}\n'
+            f'sha256 = "{hashlib.sha256(data).hexdigest()}"\nblake3 = "{blake3(data).hexdigest()}"\n'
+            'mirrors = ["https://localhost/busybox.tar"]\n',
+        )
+        self._write(
+            "derivations/busybox/recipe.toml",
+            'name = "busybox"\nsource = "busybox"\nseed = true\nsystems = ["x86_64"]\n',
+        )
+        for name, needed in inputs.items():
+            listed = ", ".join(f'"{n}"' for n in needed)
+            self._write(
+                f"derivations/{name}/recipe.toml",
+                f'name = "{name}"\nversion = "1"\ntoolchain = "none"\nbuild-inputs = [{listed}]\n',
+            )
+            self._write(f"derivations/{name}/build.sh", f"echo {name}{salt} >$out/name\n")
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.project / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def command(self, *args: str) -> list[str]:
+        return hermetic(self.project, self.store, *args)
+
+    def run(self, *args: str) -> Sample:
+        return run(self.command(*args), env=python_env())
+
+    def empty(self) -> None:
+        """A new store that holds the shell and nothing else."""
+        remove(self.store)
+        downloads = self.store / ".hermetic" / "download"
+        downloads.mkdir(parents=True)
+        shutil.copyfile(self._archive, downloads / self._file)  # as if it had been fetched a moment ago
+        self.run("realize", "busybox")
+
+
+class Nix:
+    """The same for Nix, in a store of its own: no daemon, no substituters, sandboxed builds."""
+
+    def __init__(self, folder: Path, shell: Path) -> None:
+        self.folder = folder
+        self.store = folder / "nix"
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("NIX")},
+            "NIX_CONFIG": f"{_NIX_CONF}max-jobs = {os.cpu_count()}\n",
+            "NIX_CONF_DIR": str(folder),
+        }
+        self._shell = folder / "shell"
+        (self._shell / "bin").mkdir(parents=True)
+        shutil.copy(shell, self._shell / "bin" / "busybox")
+
+    def expression(self, inputs: Inputs, salt: str = "") -> Path:
+        """A file with the derivations of a graph; its value is the root."""
+        lines = [f"{name} = go {name!r} [ {' '.join(needed)} ];" for name, needed in inputs.items()]
+        text = (
+            f'let\n  shell = builtins.path {{ path = {self._shell}; name = "shell"; }};\n'
+            "  go = name: inputs: derivation {\n"
+            '    inherit name inputs; system = "x86_64-linux"; builder = "${shell}/bin/busybox";\n'
+            f'    args = [ "sh" "-euc" "echo ${{name}}{salt} >$out" ];\n  }};\n  '
+            + "\n  ".join(lines).replace("'", '"')
+            + f"\nin {next(iter(inputs))}\n"
+        )
+        path = self.folder / f"{next(iter(inputs))}-{len(inputs)}{salt}.nix"
+        path.write_text(text)
+        return path
+
+    def command(self, program: str, *args: str) -> list[str]:
+        return [program, "--store", str(self.store), *args]
+
+    def run(self, program: str, *args: str) -> Sample:
+        return run(self.command(program, *args), env=self.env)
+
+    def output(self, program: str, *args: str) -> str:
+        return output(self.command(program, *args), env=self.env)
+
+    def empty(self) -> None:
+        """A new store that holds the shell and nothing else."""
+        remove(self.store)
+        self.output("nix-store", "--add", str(self._shell))
+
+
+def after(prepare: Iterable[Callable[[], object]], timed: Timed) -> Timed:
+    """`timed`, each time after some preparations that are not."""
+
+    def both() -> Sample:
+        for step in prepare:
+            step()
+        return timed()
+
+    return both
+
+
+def remove(path: Path) -> None:
+    """Remove a store, read-only folders and all."""
+    from hermetic import tree
+
+    tree.remove(path)
+
+
+def find_shell(given: str | None, checkout: Path) -> Path:
+    """A static busybox: the one given, the seed of the checkout's store, or that of the machine.
+
+    Raises:
+        Failed: there is none.
+    """
+    if given:
+        return Path(given).resolve()
+    candidates = [*sorted(checkout.glob("store/*-busybox-*/bin/busybox"))]
+    if installed := shutil.which("busybox"):
+        candidates.append(Path(installed).resolve())
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise Failed("no busybox found: run `hermetic realize busybox` once, or give one with --shell")

@@ -1,0 +1,178 @@
+"""`hermetic store`: look at the store, check it, mend it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import click
+import msgspec
+
+from hermetic.cli.progress import size
+from hermetic.cli.session import Session, write_json
+from hermetic.errors import StoreError, UsageError
+
+
+@click.group()
+def command() -> None:
+    """Look at the store, check it, mend it."""
+
+
+@command.command(name="path-info")
+@click.argument("objects", nargs=-1, metavar="[OBJECT...]")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def path_info(session: Session, objects: tuple[str, ...], as_json: bool) -> None:
+    """Print what is known of OBJECTs (paths, names, or realized targets); of all, when none is given."""
+    store = session.store
+    names = [session.object_of(o) for o in objects] or [info.name for info in store.objects()]
+    records = []
+    for name in names:
+        info = store.info(name)
+        assert info is not None
+        made = store.realisations_of(name)
+        records.append(
+            {
+                **msgspec.to_builtins(info),
+                "path": str(store.path(name)),
+                "realisations": [msgspec.to_builtins(r) for r in made],
+            }
+        )
+    if as_json:
+        write_json(records)
+        return
+    for record in records:
+        when = time.strftime("%Y-%m-%d", time.localtime(record["registered_at"]))
+        click.echo(f"{record['path']}  {size(record['size'])}, {record['files']} files, since {when}")
+        if objects:
+            for made in record["realisations"]:
+                click.echo(f"    derivation {made['drv_id']}, {made['seconds']:.1f} s")
+                for needed in made["inputs"]:
+                    click.echo(f"        from {needed}")
+
+
+@command.command()
+@click.pass_obj
+def du(session: Session) -> None:
+    """Print how much space objects take, the largest last."""
+    infos = sorted(session.store.objects(), key=lambda info: info.size)
+    for info in infos:
+        click.echo(f"{size(info.size):>10}  {info.name}")
+    click.echo(f"{size(sum(i.size for i in infos)):>10}  {len(infos)} objects")
+
+
+@command.command()
+@click.argument("objects", nargs=-1, metavar="[OBJECT...]")
+@click.option("--repair", is_flag=True, help="Fetch or build once more what is missing or altered.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 1024), help="Cores to use. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.pass_obj
+def verify(session: Session, objects: tuple[str, ...], repair: bool, jobs: int | None, as_json: bool) -> None:
+    """Hash every object again and compare with its name.
+
+    With --repair, only bytes with the right hash are registered, and what is there stays until they are.
+    """
+    from hermetic.store import integrity
+
+    store = session.store
+    names = [session.object_of(o) for o in objects] or None
+    report = integrity.verify(store, names, jobs=jobs, progress=_progress if sys.stderr.isatty() else None)
+    if as_json:
+        write_json({**msgspec.to_builtins(report), "clean": report.clean})
+    else:
+        _print(report)
+    broken = [*report.missing, *report.altered]
+    if repair:
+        restored = integrity.restore_records(store)
+        if restored:
+            print(f"{restored} records were written anew", file=sys.stderr)
+        if broken:
+            from hermetic.cli.repairing import repair_all
+
+            repair_all(session, broken, jobs or os.cpu_count() or 1)
+            return
+    if broken:
+        raise StoreError(
+            f"{len(broken)} of {report.checked + len(report.missing)} objects are missing or altered",
+            hint="`hermetic store verify --repair` fetches or builds them once more",
+        )
+
+
+def _print(report: object) -> None:
+    from hermetic.store.integrity import Report
+
+    assert isinstance(report, Report)
+    for name in report.missing:
+        click.echo(f"missing       {name}")
+    for name, differences in report.altered.items():
+        click.echo(f"altered       {name}")
+        for difference in differences[:10]:
+            click.echo(f"                  {difference}")
+        if len(differences) > 10:
+            click.echo(f"                  and {len(differences) - 10} more")
+    for name in report.unregistered:
+        click.echo(f"unregistered  {name}  (`hermetic gc` removes it)")
+    for name in report.foreign:
+        click.echo(f"foreign       {name}")
+    for name in report.records:
+        click.echo(f"record        {name}  (--repair writes it anew)")
+    print(f"{report.checked} objects hashed, {size(report.size)}", file=sys.stderr)
+
+
+def _progress(done: int, hashed: int) -> None:
+    print(f"\r{done} objects, {size(hashed)} ", end="", file=sys.stderr, flush=True)
+
+
+@command.command()
+@click.argument("objects", nargs=-1, required=True, metavar="OBJECT...")
+@click.pass_obj
+def delete(session: Session, objects: tuple[str, ...]) -> None:
+    """Delete OBJECTs that nothing keeps alive."""
+    from hermetic import gc
+
+    freed = gc.delete(session.store, [session.object_of(o) for o in objects])
+    print(f"freed {size(freed)}", file=sys.stderr)
+
+
+@command.command(name="rebuild-db")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def rebuild_db(session: Session, as_json: bool) -> None:
+    """Make the database anew from the objects and the records beside it, after damage."""
+    from hermetic.store.rebuilding import rebuild_db as rebuild
+
+    if not session.store_path.is_dir():
+        raise UsageError(f"there is no store at {session.store_path}")
+    found = rebuild(session.store_path)
+    if as_json:
+        write_json(msgspec.to_builtins(found) | {"old": str(found.old) if found.old else None})
+        return
+    click.echo(f"{found.objects} objects and {found.realisations} realisations are registered")
+    for name in found.altered:
+        click.echo(f"altered, not registered: {name}")
+    for name in found.unusable:
+        click.echo(f"unusable record: {name}")
+    if found.old:
+        click.echo(f"the old database: {found.old}")
+
+
+@command.command()
+@click.pass_obj
+def roots(session: Session) -> None:
+    """List what keeps objects alive, running processes too."""
+    from hermetic import gc
+
+    for root in gc.all_roots(session.store):
+        click.echo(f"{root.kind:8} {root.name}  {root.object}")
+
+
+@command.command(name="export-list")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.pass_obj
+def export_list(session: Session, targets: tuple[str, ...]) -> None:
+    """Print the list of realisations of TARGETs, for others' `hermetic verify --against`."""
+    from hermetic import published
+    from hermetic.cli.against import ours
+
+    sys.stdout.buffer.write(published.format(ours(session.store, session.instances(targets))))
