@@ -38,8 +38,8 @@ def collecting(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
         _copy(nix.store, folder / "full-nix")
     yield Case(
         "gc: delete 10,000 dead objects",
-        after([refill], lambda: work("collect", store)),
-        nix and after([refill_nix], lambda: nix.run("nix-store", "--gc")),
+        after(refill, lambda: work("collect", store)),
+        nix and after(refill_nix, nix.timed("nix-store", "--gc")),
     )
 
 
@@ -57,7 +57,7 @@ def _planning(folder: Path, nix: Nix | None, dead: int, mark: float) -> Iterator
     yield Case(
         f"gc: plan with {dead:,} dead, {_LIVE:,} live",
         lambda: work("plan", store),
-        nix and (lambda: nix.run("nix-store", "--gc", "--print-dead")),
+        nix and nix.timed("nix-store", "--gc", "--print-dead"),
         mark=mark,
     )
 
@@ -104,5 +104,3 @@ def _fill_nix(nix: Nix, dead: int) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
-
-

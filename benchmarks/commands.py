@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measure import Case
-from benchmarks.places import Hermetic, Nix, after, graph, remove, side_by_side
+from benchmarks.measure import Case, Timed
+from benchmarks.places import Hermetic, Inputs, Nix, after, graph, remove, side_by_side
 
 _EVALUATED: Final = 1000
 _BUILT: Final = 100
@@ -20,15 +20,10 @@ def noop(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     ours = Hermetic(folder, inputs, shell)
     ours.empty()
     ours.run("realize", ours.root)
-    command = ()
-    if nix:
-        nix.empty()
-        command = ("nix-build", "--no-out-link", str(nix.expression(inputs)))
-        nix.run(*command)
     yield Case(
         f"no-op realize of a target of {_BUILT} derivations",
         lambda: ours.run("realize", ours.root),
-        nix and (lambda: nix.run(*command)),
+        nix and _built(nix, inputs),
         unit="ms",
         against_nix=1,
     )
@@ -40,7 +35,7 @@ def evaluation(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     ours = Hermetic(folder, inputs, shell)
     ours.empty()
     cache = ours.store / ".hermetic" / "eval"
-    command = ("nix-instantiate", str(nix.expression(inputs))) if nix else ()
+    theirs = nix and nix.timed("nix-instantiate", str(nix.expression(inputs)))
 
     def forget() -> None:
         remove(cache)
@@ -48,14 +43,14 @@ def evaluation(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
 
     yield Case(
         f"evaluate {_EVALUATED} derivations, cold",
-        after([forget], lambda: ours.run("show", ours.root)),
-        nix and after([nix.empty], lambda: nix.run(*command)),
+        after(forget, lambda: ours.run("show", ours.root)),
+        nix and theirs and after(nix.empty, theirs),
         mark=0.5,
     )
     yield Case(
         f"evaluate {_EVALUATED} derivations, warm",
         lambda: ours.run("show", ours.root),
-        nix and (lambda: nix.run(*command)),
+        theirs,
         mark=0.1,
     )
 
@@ -64,11 +59,11 @@ def builds(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """Sandboxed builds that do next to nothing, start and end of the command included."""
     inputs = side_by_side(_BUILDS)
     ours = Hermetic(folder, inputs, shell)
-    command = ("nix-build", "--no-out-link", str(nix.expression(inputs))) if nix else ()
+    theirs = nix and nix.timed("nix-build", "--no-out-link", str(nix.expression(inputs)))
     yield Case(
         f"{_BUILDS} trivial sandboxed builds, each",
-        after([ours.empty], lambda: ours.run("realize", ours.root)),
-        nix and after([nix.empty], lambda: nix.run(*command)),
+        after(ours.empty, lambda: ours.run("realize", ours.root)),
+        nix and theirs and after(nix.empty, theirs),
         unit="ms",
         amount=_BUILDS,
         mark=16,
@@ -81,13 +76,17 @@ def verify(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     ours = Hermetic(folder, inputs, shell)
     ours.empty()
     ours.run("realize", ours.root)
-    command = ("nix-build", "--no-out-link", str(nix.expression(inputs))) if nix else ()
-    if nix:
-        nix.empty()
-        nix.run(*command)
     yield Case(
         "verify one small build",
         lambda: ours.run("verify", ours.root),
-        nix and (lambda: nix.run(*command, "--check")),
+        nix and _built(nix, inputs, "--check"),
         unit="ms",
     )
+
+
+def _built(nix: Nix, inputs: Inputs, *options: str) -> Timed:
+    """`nix-build` of a graph that is built already."""
+    command = ("nix-build", "--no-out-link", str(nix.expression(inputs)))
+    nix.empty()
+    nix.run(*command)
+    return nix.timed(*command, *options)

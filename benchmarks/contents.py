@@ -18,23 +18,28 @@ _FILES: Final = 20_000
 def adding_large(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """One file of 1 GiB: read, hashed, copied and registered."""
     source = _large(folder / "large", _GIB)
-    yield _adding("hash and add 1 GiB", source, folder, nix, unit="GB/s", amount=_GIB, mark=1.0)
+    yield _adding("hash and add 1 GiB", source, folder, nix, "GB/s", _GIB, 1.0)
 
 
 def adding_small(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """A tree of many small files."""
     source = _small(folder / "small", _FILES)
-    yield _adding(f"hash and add {_FILES:,} small files", source, folder, nix, mark=1.5)
+    yield _adding(f"hash and add {_FILES:,} small files", source, folder, nix, "s", 1, 1.5)
 
 
 def _adding(
-    title: str, source: Path, folder: Path, nix: Nix | None, *, unit: str = "s", amount: float = 1, mark: float
+    title: str, source: Path, folder: Path, nix: Nix | None, unit: str, amount: float, mark: float
 ) -> Case:
     store = folder / "store"
+
+    def renew() -> None:
+        remove(store)
+        work("open", store)
+
     return Case(
         title,
-        after([lambda: remove(store), lambda: work("open", store)], lambda: work("add", store, source)),
-        nix and after([nix.empty], lambda: nix.run("nix-store", "--add", str(source))),
+        after(renew, lambda: work("add", store, source)),
+        nix and after(nix.empty, nix.timed("nix-store", "--add", str(source))),
         unit,
         amount,
         mark,
@@ -54,7 +59,7 @@ def checking(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     yield Case(
         f"check the contents of a store of {amount / 1e9:.1f} GB",
         lambda: work("check", store),
-        nix and (lambda: nix.run("nix-store", "--verify", "--check-contents")),
+        nix and nix.timed("nix-store", "--verify", "--check-contents"),
         unit="GB/s",
         amount=amount,
         mark=3.0,

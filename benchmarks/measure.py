@@ -13,7 +13,7 @@ from statistics import median
 from typing import Final, TypeAlias
 
 CHECKOUT: Final = Path(__file__).parent.parent
-ENTRY: Final = "import sys; from hermetic.cli.main import main; sys.argv[0] = 'hermetic'; main()"
+ENTRY: Final = "import sys; from hermetic.cli.entry import main; sys.argv[0] = 'hermetic'; main()"
 
 
 class Failed(Exception):
@@ -37,7 +37,7 @@ class Case:
 
     Attributes:
         hermetic, nix: do the work once and say how long it took; what is not the work is not timed.
-        mark: what hermetic's figure must not exceed (or, for a rate, not fall below); None where there is none.
+        mark: what hermetic's figure must not exceed or, for a rate, not fall below; None: there is none.
         against_nix: what the ratio hermetic/nix must not exceed.
         amount: seconds are divided by it (25 builds: ms a build) or it by them (bytes: a rate).
         unit: `s`, `ms` or `GB/s`.
@@ -138,7 +138,7 @@ def output(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd:
 
 
 def python_env() -> dict[str, str]:
-    """The environment of measured Python processes: this checkout's code, byte code cached as it is in use."""
+    """The environment of measured Python processes: this checkout's code, byte code cached as in daily use."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "HERMETIC"))}
     return {**env, "PYTHONPATH": str(CHECKOUT)}
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -129,8 +129,12 @@ class Nix:
     def command(self, program: str, *args: str) -> list[str]:
         return [program, "--store", str(self.store), *args]
 
-    def run(self, program: str, *args: str) -> Sample:
-        return run(self.command(program, *args), env=self.env)
+    def run(self, *command: str) -> Sample:
+        return run(self.command(*command), env=self.env)
+
+    def timed(self, *command: str) -> Timed:
+        """`run`, later."""
+        return lambda: self.run(*command)
 
     def output(self, program: str, *args: str) -> str:
         return output(self.command(program, *args), env=self.env)
@@ -141,12 +145,11 @@ class Nix:
         self.output("nix-store", "--add", str(self._shell))
 
 
-def after(prepare: Iterable[Callable[[], object]], timed: Timed) -> Timed:
-    """`timed`, each time after some preparations that are not."""
+def after(prepare: Callable[[], object], timed: Timed) -> Timed:
+    """`timed`, each time after a preparation that is not."""
 
     def both() -> Sample:
-        for step in prepare:
-            step()
+        prepare()
         return timed()
 
     return both

@@ -1,4 +1,4 @@
-"""What is measured below the command line, in a process of its own: `python -m benchmarks.worker WHAT STORE ...`."""
+"""What is measured below the command line, in a process of its own: `python -m benchmarks.worker add STORE ...`."""
 
 from __future__ import annotations
 

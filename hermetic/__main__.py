@@ -1,5 +1,5 @@
 """`python -m hermetic`."""
 
-from hermetic.cli.main import main
+from hermetic.cli.entry import main
 
 main()

@@ -29,11 +29,11 @@ from hermetic.errors import StoreError
 from hermetic.faults import translated
 from hermetic.store import Reference, Root, Store, protect, workspaces
 from hermetic.store import leftovers as leftover
+from hermetic.store.layout import LOW
 from hermetic.store.leftovers import Leftovers
 
 BATCH = 1000  # objects taken under one hold of the lock: some 50 ms, for which builds wait at most
 SMALL_BATCH = 20  # where the disk is so full that a transaction must be small
-LOW = 4 << 20  # bytes free, below which it is so
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -82,9 +82,7 @@ def collect_garbage(
     """
     layout = store.layout
     low = _free(store) < LOW
-    if low:
-        with suppress(OSError):
-            layout.reserve.unlink()
+    layout.release_reserve()
     removed = leftovers(store, options)
     workspaces.sweep(layout)
     with protect.exclusive(layout):

@@ -7,11 +7,12 @@ changes what is hashed changes the version, and the golden digests in the tests 
 
 from __future__ import annotations
 
-import base64
-from typing import Any, Final
-
-import msgspec
 from blake3 import blake3
+
+# What `typing.TYPE_CHECKING` stands for. `glance` says why nothing is imported here that is slow to load.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 DERIVATION: Final = "hermetic 2026-11-22 derivation id v1"
 BUILD_KEY: Final = "hermetic 2026-11-22 build key v1"
@@ -28,6 +29,8 @@ def digest(context: str, data: bytes) -> str:
 
 def encode_base32(raw: bytes) -> str:
     """RFC 4648 base32, lower case, without padding: safe in file names on any file system."""
+    import base64
+
     return base64.b32encode(raw).decode("ascii").rstrip("=").lower()
 
 
@@ -39,6 +42,8 @@ def canonical(value: Any) -> bytes:
     Raises:
         TypeError: a value of another type.
     """
+    import msgspec
+
     _refuse_foreign(value)
     return msgspec.json.encode(value, order="sorted")
 

@@ -16,10 +16,11 @@ from hermetic import recipe as recipes
 from hermetic.derivation import PREFIX, Build, Derivation, Fetch, Graph, Patch, Unpack, derivation_id
 from hermetic.errors import RecipeError, UsageError
 from hermetic.lock import Lock, Pin
-from hermetic.project import LOCK_FILE, Files
-from hermetic.recipe import DIRECTORY, PATCH_DIRECTORY, Recipe
+from hermetic.project import Files
+from hermetic.recipe import Recipe
 from hermetic.suggest import did_you_mean, nearest, toml_line
 from hermetic.systems import BUILD_SYSTEM, SYSTEMS, System
+from hermetic.worktree import DIRECTORY, LOCK_FILE, PATCH_DIRECTORY
 
 # What every build has, whatever its recipe says.
 SHELL: Final = "busybox"  # the seed behind /bin/sh

@@ -6,35 +6,25 @@ cache, and a revision is evaluated without being checked out.
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
-from blake3 import blake3
-
-from hermetic import hashing
+from hermetic import worktree
 from hermetic.errors import HermeticError, UsageError
-from hermetic.recipe import DIRECTORY, PATCH_DIRECTORY
-
-LOCK_FILE: Final = "flake-like.lock"
-
-# The modules whose code decides what an evaluation gives.
-_EVALUATOR: Final = ("derivation.py", "hashing.py", "instantiate.py", "lock.py", "recipe.py", "systems.py")
+from hermetic.worktree import DIRECTORY, LOCK_FILE, PATCH_DIRECTORY
 
 Files = Mapping[str, bytes]
 
 
 def find_root(start: Path) -> Path:
-    """The nearest folder at or above `start` that holds `flake-like.lock`.
+    """The nearest folder at or above `start`, an absolute path, that holds `flake-like.lock`.
 
     Raises:
         UsageError: there is none.
     """
-    for folder in (start, *start.parents):
-        if (folder / LOCK_FILE).is_file():
-            return folder
+    root = worktree.root_above(str(start))
+    if root is not None:
+        return Path(root)
     raise UsageError(
         f"no {LOCK_FILE} in {start} or above it",
         hint="change to a checkout of a hermetic project, or give its folder with --project",
@@ -42,35 +32,15 @@ def find_root(start: Path) -> Path:
 
 
 def read_worktree(root: Path) -> dict[str, bytes]:
-    """All files of `derivations/` and `patches/`, and the lock, by path relative to the project.
-
-    Editors' backups and hidden files are passed over.
+    """The files of the work tree; see `worktree.read`.
 
     Raises:
         HermeticError: a file cannot be read.
     """
-    files: dict[str, bytes] = {}
-    pending = [DIRECTORY, PATCH_DIRECTORY]
-    base = str(root)
     try:
-        with open(f"{base}/{LOCK_FILE}", "rb") as lock:  # noqa: PTH123  (pathlib doubles the time of this loop)
-            files[LOCK_FILE] = lock.read()
-        while pending:
-            folder = pending.pop()
-            if not os.path.isdir(f"{base}/{folder}"):  # noqa: PTH112
-                continue
-            for entry in os.scandir(f"{base}/{folder}"):
-                if entry.name.startswith(".") or entry.name.endswith("~"):
-                    continue
-                name = f"{folder}/{entry.name}"
-                if entry.is_dir():
-                    pending.append(name)
-                else:
-                    with open(entry.path, "rb") as file:  # noqa: PTH123
-                        files[name] = file.read()
+        return worktree.read(str(root))
     except OSError as error:
         raise HermeticError(f"{error.filename}: {error.strerror}") from error
-    return files
 
 
 def read_revision(root: Path, revision: str) -> dict[str, bytes]:
@@ -102,6 +72,8 @@ def read_revision(root: Path, revision: str) -> dict[str, bytes]:
 
 
 def _git(root: Path, revision: str, *args: str, stdin: bytes | None = None) -> bytes:
+    import subprocess
+
     try:
         done = subprocess.run(["git", "-C", str(root), *args], input=stdin, capture_output=True, check=False)
     except FileNotFoundError as error:
@@ -113,18 +85,3 @@ def _git(root: Path, revision: str, *args: str, stdin: bytes | None = None) -> b
             hint="`git log --oneline` lists revisions",
         )
     return done.stdout
-
-
-def fingerprint(files: Files) -> str:
-    """Hash of all that evaluation depends on, its own code included: the key of the evaluation cache."""
-    hasher = blake3(derive_key_context=hashing.EVALUATION)
-    for name in sorted(files):
-        _feed(hasher, name, files[name])
-    for module in _EVALUATOR:
-        _feed(hasher, module, (Path(__file__).parent / module).read_bytes())
-    return hashing.encode_base32(hasher.digest())
-
-
-def _feed(hasher: blake3, name: str, data: bytes) -> None:
-    hasher.update(f"{len(name)}:{name}:{len(data)}:".encode("utf-8", "surrogateescape"))
-    hasher.update(data)

@@ -14,11 +14,10 @@ import msgspec
 from hermetic.errors import RecipeError
 from hermetic.suggest import decode_toml, did_you_mean, toml_line
 from hermetic.systems import SYSTEMS
+from hermetic.worktree import DIRECTORY
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9+_]*(-[a-z0-9+_]+)*\Z")
 ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-DIRECTORY: Final = "derivations"
-PATCH_DIRECTORY: Final = "patches"
 
 
 class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):

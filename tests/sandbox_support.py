@@ -20,6 +20,7 @@ import pytest
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 ORDINARY_UID: Final = 54321  # nobody's
+SOME_GROUP: Final = 54322
 BIN: Final = "/hermetic/x86_64-linux-musl/busybox/bin"
 _PROBE: Final = (REPOSITORY / "tests" / "sandbox" / "probe.py").read_text()
 
@@ -82,9 +83,9 @@ class Caller:
         pytest.skip(f"{self.name} can execute no suitable Python")
 
     def popen(self, command: list[str], **options: Any) -> subprocess.Popen[str]:
-        """A process of this caller."""
-        if self.uid != os.geteuid():
-            options |= {"user": self.uid, "group": self.uid, "extra_groups": []}
+        """A process of this caller, who is a member of some group or other."""
+        if os.geteuid() == 0:
+            options |= {"user": self.uid, "group": self.uid, "extra_groups": [SOME_GROUP]}
         settings = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(self.shared), "PYTHONDONTWRITEBYTECODE": "1"}
         options = {
             "stdout": subprocess.PIPE,

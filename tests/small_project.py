@@ -206,6 +206,20 @@ def processes(marker: str) -> list[int]:
     return found
 
 
+def children_of(pid: int) -> list[int]:
+    """Pids of a process's children."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "stat").read_text()
+            except OSError:
+                continue
+            if int(status.rpartition(")")[2].split()[1]) == pid:
+                found.append(int(entry.name))
+    return found
+
+
 def eventually(condition: Callable[[], Any], seconds: float = 10) -> bool:
     """Whether the condition comes true in time."""
     deadline = time.monotonic() + seconds

@@ -1,7 +1,9 @@
-# No -static in the flags: with it, Configure would turn threads off. Certificates are looked for in /etc/ssl.
-unset CPPFLAGS LDFLAGS CPP
-perl Configure "$OPENSSL_TARGET" --prefix="$out" --libdir=lib --openssldir=/etc/ssl threads no-shared no-dso no-tests \
-    no-docs no-apps no-makedepend no-pic enable-ktls -O3 -flto
+# Certificates are looked for in /etc/ssl. Without -static in the flags, which would make Configure turn threads off.
+unset CPP CPPFLAGS LDFLAGS
+# A date of the manual, for which Configure wants a compiled perl module.
+sed -i '/use Time::Piece/d; /^RELEASE_DATE={-/,/-}/c\RELEASE_DATE=' Configurations/unix-Makefile.tmpl
+PERL=perl perl Configure "$OPENSSL_TARGET" --prefix="$out" --libdir=lib --openssldir=/etc/ssl threads no-shared no-dso \
+    no-tests no-docs no-apps no-makedepend no-pic enable-ktls -O3 -flto
 make build_libs
 make install_dev
-rm -rf "$out/lib/cmake"
+rm -r "$out/lib/cmake"

@@ -126,7 +126,9 @@ def _summary(run: Engine, failures: dict[str, HermeticError], skipped: list[str]
         return next(iter(failures.values()))
     lines = []
     for drv_id, error in failures.items():
-        lines += [f"{plan.label(run.work.derivations[drv_id])}: {error.message}", *error.details]
+        name = plan.label(run.work.derivations[drv_id])
+        named = error.message if error.message.startswith(name) else f"{name}: {error.message}"
+        lines += [named, *error.details]
     worst = max((e.exit_code for e in failures.values()), default=BuildFailure.exit_code)
     summary = BuildFailure(
         f"{len(failures)} failed, {len(skipped)} not tried because of them", details=tuple(lines)

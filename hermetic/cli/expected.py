@@ -9,7 +9,7 @@ from hermetic import lock_update, plan
 from hermetic.cli.session import Session
 from hermetic.derivation import Build
 from hermetic.instantiate import Instance
-from hermetic.project import LOCK_FILE
+from hermetic.worktree import LOCK_FILE
 
 
 def accept(session: Session, instances: list[Instance]) -> None:

@@ -13,7 +13,7 @@ from hermetic.cli.session import Session
 from hermetic.errors import HashMismatch, LockError, UsageError
 from hermetic.fetch import Fetcher
 from hermetic.lock import Lock
-from hermetic.project import LOCK_FILE
+from hermetic.worktree import LOCK_FILE
 
 
 @click.command()

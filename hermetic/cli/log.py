@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 
 import click
 
 from hermetic.cli.session import Session
-from hermetic.errors import HermeticError
+from hermetic.errors import HermeticError, UsageError
 
 
 @click.command()
@@ -16,15 +17,27 @@ from hermetic.errors import HermeticError
 @click.pass_obj
 def command(session: Session, target: str) -> None:
     """Print the log of the last build of NAME: a target, a name with its version, or a derivation id."""
-    path = session.store.find_log(target)
-    if path is None or not path.exists():
-        path = session.store.log_path(target)
-    if not path.exists():
-        path = session.store.log_path(session.instance(target).graph.root)
-    if not path.exists():
+    path = _find(session, target)
+    if path is None:
         raise HermeticError(
             f"no log of {target}: it has not been built in this store",
             hint="fetched and unpacked sources have no log; `hermetic tree` shows what is built",
         )
     with path.open("rb") as log:
         shutil.copyfileobj(log, sys.stdout.buffer)
+
+
+def _find(session: Session, target: str) -> Path | None:
+    """The log of a derivation id; of the target as it stands now; or of what was last built under the name."""
+    if (path := session.store.log_path(target)).exists():
+        return path
+    unknown: UsageError | None = None
+    try:
+        if (path := session.store.log_path(session.instance(target).graph.root)).exists():
+            return path
+    except UsageError as error:
+        unknown = error
+    found = session.store.find_log(target)
+    if found is None and unknown is not None:
+        raise unknown
+    return found

@@ -7,6 +7,7 @@ something that is built already must not wait for code that it does not need.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any, Final
 
@@ -88,6 +89,8 @@ def cli(ctx: click.Context, project: str | None, store: str | None, debug: bool)
 
 def main() -> None:
     """Entry point of the `hermetic` command."""
+    # A polite end is one like Ctrl-C: builds are stopped, work folders removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -62,6 +62,9 @@ def command(
         objects, failure = realize_all(session, instances, options)
     else:
         failure = None
+        for target, name in objects.items():
+            if session.fingerprint:
+                session.store.put_answer(session.fingerprint, target, name)
         if dry_run:
             click.echo("nothing to do", err=True)
     if dry_run:

@@ -12,6 +12,7 @@ import msgspec
 
 from hermetic import project
 from hermetic.errors import HermeticError, StoreError, UsageError
+from hermetic.worktree import fingerprint
 
 if TYPE_CHECKING:
     from hermetic.instantiate import Evaluator, Instance
@@ -27,6 +28,7 @@ class Session:
         self._root: Path | None = None
         self._store: Store | None = None
         self._evaluators: dict[str | None, Evaluator] = {}
+        self.fingerprint: str | None = None  # of the work tree, once it was read
 
     @property
     def root(self) -> Path:
@@ -83,7 +85,7 @@ class Session:
         if len(plain) < len(targets):
             return [self.instance(t) for t in targets]
         files = project.read_worktree(self.root)
-        key = project.fingerprint(files)
+        key = self.fingerprint = fingerprint(files)
         found: dict[str, Instance] = {}
         for target in plain:
             cached = self.store.get_eval(f"{key}-{target}") if "/" not in target else None

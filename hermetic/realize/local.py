@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from hermetic.sandbox.spec import Mount, SandboxSpec
 
 SCRIPT: Final = "/build/build.sh"
 TAIL_LINES: Final = 20  # of a log, in the report of a failure
+_FULL: Final = 1 << 20  # bytes free, below which a failure may be due to the disk
 _SOURCE_TIME: Final = 315532800  # 1980-01-01, the same as SOURCE_DATE_EPOCH
 
 
@@ -142,4 +144,7 @@ def _failure(drv: Build, result: Result, log: Path, timeout: int) -> BuildFailur
 def _report(log: Path) -> tuple[str, ...]:
     """The log's last lines and its path."""
     lines = log.read_bytes()[-64 * 1024 :].decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
-    return (*(f"| {line}" for line in lines), f"log: {log}")
+    space = shutil.disk_usage(log).free
+    # The log may lack the very line that says so.
+    full = (f"no space left on the disk of the store ({space / 1e6:.1f} MB free)",) if space < _FULL else ()
+    return (*(f"| {line}" for line in lines), f"log: {log}", *full)

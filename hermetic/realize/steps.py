@@ -22,6 +22,7 @@ from hermetic.plan import label
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import How, Listener, Phase, Started, Waiting
 from hermetic.store import Realisation, Stopped, Store
+from hermetic.tree import Unstorable
 
 
 class Executor(Protocol):
@@ -119,7 +120,11 @@ class Steps:
             with self.store.workspace(workspace_label(drv), keep=self.keep_failed) as space:
                 out = self._build(drv_id, drv, inputs, space, timeout)
                 self._listener(Phase(drv_id, "registering"))
-                return self._register(drv_id, drv, key, out, tuple(inputs.values()), started)
+                try:
+                    return self._register(drv_id, drv, key, out, tuple(inputs.values()), started)
+                except Unstorable as error:
+                    message = f"{label(drv)}: {error.message.replace(str(out), drv.out)}"
+                    raise BuildFailure(message, details=(f"log: {self._log(drv_id, drv)}",)) from error
 
         return self._locked(drv_id, drv, key, work, "built")
 

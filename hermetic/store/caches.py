@@ -10,13 +10,12 @@ from typing import Final
 
 from blake3 import blake3
 
-from hermetic import hashing
+from hermetic import glance
 from hermetic.errors import StoreError
 from hermetic.faults import translated
 from hermetic.store.layout import Layout, write_atomically
 
 EVALUATIONS: Final = 32  # how many are kept
-_DIGEST_BYTES: Final = 16
 _WORD: Final = re.compile(r"[A-Za-z0-9+._@-]{1,120}")
 
 
@@ -42,28 +41,15 @@ def find_log(layout: Layout, label: str) -> Path | None:
 
 def get_evaluation(layout: Layout, key: str) -> bytes | None:
     """What was put under a key; None when there is nothing, or it is damaged."""
-    path = layout.eval / _file_of(key)
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    if blake3(data[_DIGEST_BYTES:]).digest(_DIGEST_BYTES) != data[:_DIGEST_BYTES]:
-        return None
-    with suppress(OSError):
-        os.utime(path)  # so that the ones in use are not those that go
-    return data[_DIGEST_BYTES:]
+    return glance.cached(os.fspath(layout.eval), key)
 
 
 def put_evaluation(layout: Layout, key: str, data: bytes) -> None:
     """Keep an evaluation, and let go of the oldest. A cache: what cannot be written is not."""
     with suppress(StoreError):
-        path = layout.eval / _file_of(key)
-        write_atomically(path, blake3(data).digest(_DIGEST_BYTES) + data)
+        path = layout.eval / glance.file_of(key)
+        write_atomically(path, blake3(data).digest(glance.DIGEST_BYTES) + data)
         with translated(layout.eval, "read"):
             files = [(p.stat().st_mtime_ns, p) for p in layout.eval.iterdir() if not p.name.startswith(".")]
             for _, old in sorted(files, reverse=True)[EVALUATIONS:]:
                 old.unlink(missing_ok=True)
-
-
-def _file_of(key: str) -> str:
-    return hashing.digest(hashing.EVALUATION, key.encode())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from hermetic import tree
+from hermetic import glance, tree
 from hermetic.errors import StoreError
 from hermetic.store import caches, database, flocks, protect, registering, roots, sentinel, workspaces
 from hermetic.store.layout import Layout
@@ -60,7 +60,7 @@ class Store:
         elif not read_only:
             layout.check_writable()
         try:
-            store.database.check()
+            store._check_database()
             if not read_only:
                 store._sweep()
         except BaseException:
@@ -74,6 +74,17 @@ class Store:
             if not self.layout.database.exists():
                 database.create(self.layout.database)
             self.layout.make_version()
+
+    def _check_database(self) -> None:
+        try:
+            self.database.check()
+        except StoreError:
+            # Even reading takes some space, for memory that is shared through a file. A full disk must not
+            # keep us from collecting garbage.
+            if self.read_only or not self.layout.release_reserve():
+                raise
+            self.database.close()
+            self.database.check()
 
     def _sweep(self) -> None:
         try:
@@ -361,6 +372,12 @@ class Store:
     def get_eval(self, key: str) -> bytes | None:
         """A cached evaluation, or None."""
         return caches.get_evaluation(self.layout, key)
+
+    def put_answer(self, fingerprint: str, target: str, name: str) -> None:
+        """Note for `hermetic.glance` which object a target of a project is, and how it looks."""
+        rows = self.database.read("SELECT last_used, sentinel FROM objects WHERE name = ?", (name,))
+        if rows:
+            self.put_eval(glance.key_of(fingerprint, target), glance.encode(name, *rows[0]))
 
     def put_eval(self, key: str, data: bytes) -> None:
         """Keep an evaluation; the oldest go."""

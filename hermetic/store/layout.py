@@ -12,6 +12,7 @@ from hermetic.faults import translated
 
 VERSION: Final = 1
 RESERVE: Final = 1 << 20  # bytes
+LOW: Final = 4 << 20  # bytes free on the disk, below which the reserve may be used
 _FOLDERS: Final = (
     "log/by-name", "tmp", "trash", "failed", "roots/auto", "temproots",
     "locks", "realisations", "manifests", "eval",
@@ -106,6 +107,17 @@ class Layout:
                 os.ftruncate(file, 0)
             finally:
                 os.close(file)
+
+    def release_reserve(self) -> bool:
+        """Give up the space set aside, if the disk is nearly full. False: it is not, or there was none."""
+        try:
+            status = os.statvfs(self.meta)
+            if status.f_bavail * status.f_frsize >= LOW or self.reserve.stat().st_size == 0:
+                return False
+            self.reserve.unlink()
+        except OSError:
+            return False
+        return True
 
     def check_writable(self) -> None:
         """Raises StoreError when this user cannot write to the store."""

@@ -12,7 +12,7 @@ import msgspec
 
 from hermetic import tree
 from hermetic.errors import StoreError
-from hermetic.faults import translated
+from hermetic.faults import full, translated
 from hermetic.store import database, flocks, protect, records, registering, sentinel
 from hermetic.store.layout import Layout, write_atomically
 from hermetic.store.names import content_hash_of, is_object_name
@@ -77,6 +77,8 @@ def _rebuild(layout: Layout, progress: Callable[[int, int], None] | None) -> Reb
                     registering.insert_realisation(transaction, realisation)
         finally:
             new.close()
+        if part.with_name(part.name + "-wal").exists():  # it could not be folded in, of which nothing is said
+            raise full(os.fspath(layout.database), "write")
         old = _replace(layout, part)
     finally:
         for suffix in ("", "-wal", "-shm"):

@@ -11,18 +11,14 @@ then hashes the object before it judges.
 
 from __future__ import annotations
 
-import os
-import stat
-import struct
 from typing import Final
 
-from blake3 import blake3
-
+from hermetic.glance import digest, fits
 from hermetic.tree import Manifest
 
+__all__ = ["choose", "fits", "take"]
+
 SAMPLE: Final = 128  # entries; about 0.2 ms
-_STATUS: Final = struct.Struct("<Iqqq")
-_DIGEST_BYTES: Final = 16
 
 
 def choose(manifest: Manifest) -> list[bytes]:
@@ -41,24 +37,4 @@ def take(root: str, paths: list[bytes]) -> bytes:
     Raises:
         OSError: one of them is not there.
     """
-    return _digest(root, paths) + b"\0".join(paths)
-
-
-def fits(root: str, sentinel: bytes) -> bool:
-    """Whether the object at `root` still is what the sentinel was taken of."""
-    paths = sentinel[_DIGEST_BYTES:].split(b"\0")
-    try:
-        return _digest(root, paths) == sentinel[:_DIGEST_BYTES]
-    except (OSError, ValueError):
-        return False
-
-
-def _digest(root: str, paths: list[bytes]) -> bytes:
-    start = os.fsencode(root) + b"/"
-    pack, lstat, parts = _STATUS.pack, os.lstat, []
-    for path in paths:
-        s = lstat(start + path if path else start[:-1])
-        # What a folder's size means is up to the file system.
-        size = 0 if stat.S_ISDIR(s.st_mode) else s.st_size
-        parts.append(pack(s.st_mode, size, s.st_mtime_ns, s.st_ctime_ns))
-    return blake3(b"".join(parts)).digest(_DIGEST_BYTES)
+    return digest(root, paths) + b"\0".join(paths)

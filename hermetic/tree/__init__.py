@@ -11,6 +11,7 @@ File names are bytes throughout: nothing says that they are UTF-8.
 
 from hermetic.tree.canonical import canonicalise
 from hermetic.tree.copying import copy
+from hermetic.tree.kinds import Unstorable
 from hermetic.tree.manifest import Entry, Kind, Manifest, compare, content_hash
 from hermetic.tree.removing import remove
 from hermetic.tree.scanning import scan
@@ -19,6 +20,7 @@ __all__ = [
     "Entry",
     "Kind",
     "Manifest",
+    "Unstorable",
     "canonicalise",
     "compare",
     "content_hash",

@@ -8,12 +8,16 @@ import stat
 from hermetic.errors import StoreError
 
 
+class Unstorable(StoreError):
+    """A tree holds what no store object may hold."""
+
+
 def is_root() -> bool:
     """Whether this process may do anything to any file."""
     return os.geteuid() == 0
 
 
-def refused(path: bytes, mode: int) -> StoreError:
+def refused(path: bytes, mode: int) -> Unstorable:
     """The error for an entry that no store object may hold."""
     kind = {
         stat.S_IFSOCK: "a socket",
@@ -22,6 +26,6 @@ def refused(path: bytes, mode: int) -> StoreError:
         stat.S_IFBLK: "a block device",
         stat.S_IFLNK: "a symbolic link as the root of a tree",
     }.get(stat.S_IFMT(mode), f"of unknown type {stat.S_IFMT(mode):o}")
-    return StoreError(
+    return Unstorable(
         f"{os.fsdecode(path)} is {kind}: a store object holds only files, directories and links inside them"
     )

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from hermetic import tree
 from hermetic.compare import BuildFacts, compare_trees
 from hermetic.derivation import Build, inputs_of
-from hermetic.errors import HermeticError, SandboxError
+from hermetic.errors import HermeticError, SandboxError, StoreError
 from hermetic.plan import label
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Failed, Finished, Listener, Planned, Started
@@ -95,16 +95,17 @@ class Rebuilder:
                     verdicts.append(verdict)
                     report(verdict)
 
-            try:
-                with ThreadPoolExecutor(self.jobs if one_job else 1, "verify") as pool:
+            with ThreadPoolExecutor(self.jobs if one_job else 1, "verify") as pool:
+                try:
                     for done in [pool.submit(one, item) for item in order]:
                         done.result()
-            except Cancelled:
-                raise KeyboardInterrupt from None
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                self._executor.cancel()
-                raise
+                except BaseException as error:
+                    # Before the end of the `with`, which waits for what runs.
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    self._executor.cancel()
+                    if isinstance(error, Cancelled):
+                        raise KeyboardInterrupt from None
+                    raise
         return sorted(verdicts, key=lambda v: (v.round, list(self.derivations).index(v.drv_id)))
 
     def _place(self, stack: ExitStack, space: Path) -> Path:
@@ -156,7 +157,7 @@ class Rebuilder:
             differences = tuple(compare_trees(self.store.path(expected), out, facts=facts))
             kept = self._keep_both(drv, expected, out)
             return replace(known, status="differs", differences=differences, kept=kept)
-        except SandboxError:
+        except (SandboxError, StoreError):
             raise
         except HermeticError as error:
             self._listener(Failed(drv_id, name, error.message))

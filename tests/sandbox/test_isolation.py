@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
@@ -241,8 +242,14 @@ def test_new_terminals_can_be_opened(caller: Caller) -> None:
 
 
 def test_ipc_is_its_own(caller: Caller) -> None:
-    code = "print(json.dumps(call(29, 0x68657268, 4096, 0)))"  # shmget of an existing segment
-    assert caller.probe(code) == "ENOENT"
+    key, create, remove = 0x68657268, 0o1666, 0
+    libc = ctypes.CDLL(None, use_errno=True)
+    segment = libc.shmget(key, 4096, create)
+    assert segment != -1
+    try:
+        assert caller.probe(f"print(json.dumps(call(29, {key}, 4096, 0)))") == "ENOENT"
+    finally:
+        libc.shmctl(segment, remove, None)
 
 
 def test_aslr_is_off(caller: Caller) -> None:

@@ -184,6 +184,8 @@ def test_terminal_cannot_be_typed_into(caller: Caller) -> None:
 
 def test_groups_of_the_caller_are_unknown(caller: Caller) -> None:
     assert caller.probe("print(json.dumps(os.getgroups()))") == []
+    if caller.uid == 0:  # an ordinary user cannot leave groups; they can only be kept secret
+        assert caller.output(caller.shell("grep Groups /proc/self/status")) == "Groups:"
 
 
 def test_build_users_cannot_signal_host(caller: Caller) -> None:

@@ -1,0 +1,46 @@
+"""Where the `hermetic` command begins: a short way for what is built already, before the long one."""
+
+# ruff: noqa: PTH109, PTH118
+# Because pathlib is slow to load; see `glance`.
+
+from __future__ import annotations
+
+import os
+import sys
+
+from hermetic import glance, worktree
+
+
+def main() -> None:
+    """Entry point of the `hermetic` command."""
+    paths = known(sys.argv[1:])
+    if paths is None:
+        from hermetic.cli.main import main as whole
+
+        whole()
+    else:
+        try:
+            sys.stdout.write("".join(f"{path}\n" for path in paths))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            sys.stderr.close()  # as in `cli.main`
+            sys.exit(1)
+
+
+def known(args: list[str]) -> list[str] | None:
+    """The output of `realize TARGET...` where a glance at the store tells; None for everything else."""
+    settings = {"--project": os.getcwd(), "--store": os.environ.get("HERMETIC_STORE", "")}
+    rest = list(args)
+    while len(rest) > 1 and rest[0] in settings:
+        settings[rest[0]] = os.path.join(os.getcwd(), rest[1])
+        del rest[:2]
+    targets = rest[1:]
+    if rest[:1] != ["realize"] or not targets or any(t.startswith("-") for t in targets):
+        return None
+    project = worktree.root_above(os.path.realpath(settings["--project"]))
+    if project is None:
+        return None
+    store = os.path.join(os.getcwd(), settings["--store"] or f"{project}/store")
+    if os.path.normpath(store) != store:
+        return None
+    return glance.objects(project, store, dict.fromkeys(targets))

@@ -1,0 +1,540 @@
+"""Promises of `hermetic.collect` and `hermetic.gc`: what is deleted, what stays, at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermetic import collect, gc, hashing, tree
+from hermetic.collect import Options
+from hermetic.errors import BuildFailure, StoreError
+from hermetic.store import Info, Reference, Store, integrity
+from tests.store_support import WRITES, check, crash_at, ended, forked, ident, put, small_disk, write_tree
+
+ROUNDS = int(os.environ.get("HERMETIC_TEST_ROUNDS", "15"))
+ONLY_ROOTS = Options(keep_derivations=False, keep_sources=False)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store") as opened:
+        yield opened
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> dict[str, str]:
+    """python <- (zlib, clang), zlib <- (clang, zlib's sources <- archive); and one that nobody needs.
+
+    Made by a process that has ended, so that nothing protects it.
+    """
+    with Store.open(tmp_path / "store") as store:
+        names = {"archive": put(store, "archive", system="")}
+        names["source"] = put(store, "source", system="", inputs=(names["archive"],))
+        names["clang"] = put(store, "clang")
+        names["zlib"] = put(store, "zlib", inputs=(names["clang"], names["source"]))
+        names["python"] = put(store, "python", inputs=(names["zlib"], names["clang"]))
+        names["other"] = put(store, "other", inputs=(names["clang"],))
+    return names
+
+
+def alive(store: Store, names: dict[str, str]) -> set[str]:
+    there = {info.name for info in store.objects()}
+    for label, name in names.items():
+        assert store.path(name).exists() == (name in there), label
+    return {label for label, name in names.items() if name in there}
+
+
+# -- the plan
+
+
+def info(name: str, size: int = 10, used: int = 0) -> Info:
+    return Info(name, size, 1, used, used)
+
+
+def made(name: str, *inputs: str, source: bool = False) -> Reference:
+    return Reference(1, name, source, inputs)
+
+
+GRAPH = [
+    made("archive", source=True),
+    made("source", "archive", source=True),
+    made("clang"),
+    made("zlib", "clang", "source"),
+    made("python", "zlib", "clang"),
+    made("other", "clang"),
+]
+OBJECTS = [info(r.object, used=number) for number, r in enumerate(GRAPH)]
+
+
+@pytest.mark.parametrize(
+    ("options", "roots", "deleted"),
+    [
+        (Options(), ["python"], ["other"]),
+        (Options(), ["other"], ["archive", "source", "zlib", "python"]),
+        (Options(), [], [r.object for r in GRAPH]),
+        (Options(keep_derivations=False), ["python"], ["archive", "source", "clang", "zlib", "other"]),
+        (Options(keep_derivations=False), ["zlib"], ["clang", "python", "other"]),
+        (Options(keep_sources=False), ["python"], ["archive", "source", "other"]),
+        (ONLY_ROOTS, ["python"], ["archive", "source", "clang", "zlib", "other"]),
+        (Options(max_freed=10), [], ["archive"]),
+        (Options(max_freed=11), [], ["archive", "source"]),
+        (Options(max_freed=0), [], []),
+        (Options(keep_recent=1), [], ["archive", "source", "clang"]),
+        (Options(), ["gone from the store"], [r.object for r in GRAPH]),
+    ],
+)
+def test_what_is_deleted(options: Options, roots: list[str], deleted: list[str]) -> None:
+    result = collect.plan(OBJECTS, GRAPH, roots, (), options, now=86400 + 3)
+    assert [i.name for i in result.delete] == deleted
+    assert result.frees == 10 * len(deleted)
+    assert result.stays == 60 - result.frees
+    assert result.live + result.kept + len(deleted) == 6
+
+
+def test_what_a_process_uses_stays_by_itself() -> None:
+    result = collect.plan(OBJECTS, GRAPH, [], {"zlib"}, now=0)
+    assert {i.name for i in result.delete} == {"archive", "source", "clang", "python", "other"}
+
+
+def test_an_object_of_two_derivations_keeps_the_inputs_of_both() -> None:
+    graph = [*GRAPH, made("python", "other")]
+    assert collect.plan(OBJECTS, graph, ["python"], now=0).delete == ()
+
+
+def test_why_live_is_the_shortest_way() -> None:
+    assert collect.why_live("clang", GRAPH, ["python"]) == ["python", "clang"]
+    assert collect.why_live("archive", GRAPH, ["python"]) == ["python", "zlib", "source", "archive"]
+    assert collect.why_live("python", GRAPH, ["python"]) == ["python"]
+    assert collect.why_live("other", GRAPH, ["python"]) is None
+    assert collect.why_live("archive", GRAPH, ["python"], ONLY_ROOTS) is None
+
+
+graphs = st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 14))), max_size=15)
+
+
+@given(graphs, st.sets(st.integers(0, 14)), st.booleans(), st.booleans())
+def test_a_second_collection_finds_nothing(
+    graph: list[tuple[bool, set[int]]], roots: set[int], derivations: bool, sources: bool
+) -> None:
+    options = Options(keep_derivations=derivations, keep_sources=sources)
+    references = [
+        made(str(n), *(str(i) for i in inputs if i < n), source=source)
+        for n, (source, inputs) in enumerate(graph)
+    ]
+    objects = [info(r.object) for r in references]
+    kept = [str(r) for r in roots]
+    first = collect.plan(objects, references, kept, (), options, now=0)
+    gone = {i.name for i in first.delete}
+    assert not gone & set(kept)
+    left = [r for r in references if r.object not in gone]
+    again = collect.plan([o for o in objects if o.name not in gone], left, kept, (), options, now=0)
+    assert again.delete == ()
+    if derivations and sources:
+        for reference in left:
+            assert gone.isdisjoint(reference.inputs)
+
+
+def test_a_hundred_thousand_objects_are_planned_quickly() -> None:
+    """The mark is 3 s with reading them from the database; see benchmarks."""
+    names = [hashing.digest("x", b"%d" % n) for n in range(110_000)]
+    references = [made(n, *names[max(0, i - 3) : i]) for i, n in enumerate(names)]
+    objects = [info(n, used=i) for i, n in enumerate(names)]
+    start = time.monotonic()
+    result = collect.plan(objects, references, [names[9_999]], now=0)
+    assert len(result.delete) == 100_000
+    assert time.monotonic() - start < 5
+
+
+# -- carrying it out
+
+
+def test_roots_keep_what_they_were_made_from(store: Store, chain: dict[str, str]) -> None:
+    store.add_root("mine", chain["python"])
+    outcome = gc.collect_garbage(store)
+    assert outcome.deleted == (chain["other"],)
+    assert outcome.freed == 75
+    assert alive(store, chain) == set(chain) - {"other"}
+    assert store.realisation(ident("other")) is None
+    assert store.realisation(ident("zlib")) is not None
+    check(store.root, chain["python"]).close()
+
+
+def test_only_roots_stay_when_asked(store: Store, chain: dict[str, str]) -> None:
+    store.add_root("mine", chain["python"])
+    gc.collect_garbage(store, ONLY_ROOTS)
+    assert alive(store, chain) == {"python"}
+
+
+def test_without_roots_all_goes(store: Store, chain: dict[str, str]) -> None:
+    gc.collect_garbage(store)
+    assert alive(store, chain) == set()
+    assert [p.name for p in store.root.iterdir()] == [".hermetic"]
+    for folder in ("manifests", "realisations", "trash", "tmp"):
+        assert list((store.layout.meta / folder).iterdir()) == []
+
+
+def test_a_plan_touches_nothing(store: Store, chain: dict[str, str]) -> None:
+    result = gc.plan(store)
+    assert {i.name for i in result.delete} == set(chain.values())
+    gc.leftovers(store)
+    assert alive(store, chain) == set(chain)
+
+
+def test_enough_is_enough(store: Store, chain: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gc, "BATCH", 1)
+    before = sum(i.size for i in store.objects())
+    outcome = gc.collect_garbage(store, Options(max_freed=100))
+    assert outcome.freed >= 100
+    assert sum(i.size for i in store.objects()) == before - outcome.freed
+    assert len(alive(store, chain)) == 6 - len(outcome.deleted)
+
+
+def test_what_was_used_lately_stays(store: Store, chain: dict[str, str]) -> None:
+    long_ago = int(time.time()) - 10 * 86400
+    with store.database.write() as transaction:
+        transaction.execute("UPDATE objects SET last_used = ?", (long_ago,))
+    assert store.intact(chain["zlib"])  # a use
+    gc.collect_garbage(store, Options(keep_recent=7))
+    assert alive(store, chain) == {"zlib"}
+
+
+def test_progress_is_told(store: Store, chain: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gc, "BATCH", 2)
+    seen: list[gc.Progress] = []
+    gc.collect_garbage(store, progress=seen.append)
+    assert [(p.deleted, p.total) for p in seen] == [(2, 6), (4, 6), (6, 6)]
+
+
+def test_result_links_are_roots_until_they_go(store: Store, chain: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    link = tmp_path / "work" / "result"
+    store.add_link_root(link, chain["zlib"])
+    assert link.resolve() == store.path(chain["zlib"])
+    (root,) = store.roots()
+    assert (root.kind, root.name, root.object) == ("link", str(link), chain["zlib"])
+    gc.collect_garbage(store)
+    assert alive(store, chain) == {"zlib", "clang", "source", "archive"}
+    store.add_link_root(link, chain["clang"])
+    assert [r.object for r in store.roots()] == [chain["clang"]]
+    gc.collect_garbage(store)
+    assert alive(store, chain) == {"clang"}
+    link.unlink()
+    gc.collect_garbage(store)
+    assert alive(store, chain) == set()
+    assert list((store.layout.roots / "auto").iterdir()) == []
+
+
+def test_a_link_that_points_elsewhere_is_no_root(store: Store, chain: dict[str, str], tmp_path: Path) -> None:
+    link = tmp_path / "result"
+    store.add_link_root(link, chain["zlib"])
+    link.unlink()
+    link.symlink_to("/etc/passwd")
+    assert store.roots() == []
+    link.unlink()
+    link.symlink_to(store.path(chain["python"]) / "bin")
+    assert [r.object for r in store.roots()] == [chain["python"]]
+    link.unlink()
+    link.write_text("precious")
+    with pytest.raises(StoreError, match="is no link"):
+        store.add_link_root(link, chain["zlib"])
+    assert link.read_text() == "precious"
+
+
+def test_roots_can_be_changed_and_removed(store: Store, chain: dict[str, str], tmp_path: Path) -> None:
+    store.add_root("a", chain["zlib"])
+    store.add_root("a", chain["other"])
+    assert [(r.name, r.object) for r in store.roots()] == [("a", chain["other"])]
+    assert abs(store.roots()[0].since - time.time()) < 60
+    assert store.remove_root("a")
+    assert not store.remove_root("a")
+    store.add_link_root(tmp_path / "result", chain["zlib"])
+    assert store.remove_root(str(tmp_path / "result"))
+    assert store.roots() == []
+
+
+def test_why_live_names_the_root(store: Store, chain: dict[str, str]) -> None:
+    store.add_root("mine", chain["python"])
+    assert gc.why_live(store, chain["source"]) == [
+        "root mine",
+        chain["python"],
+        chain["zlib"],
+        chain["source"],
+    ]
+    assert gc.why_live(store, chain["other"]) is None
+    with store.temp_roots() as use:
+        use.add(chain["other"])
+        found = gc.why_live(store, chain["other"])
+        assert found is not None
+        assert found[0].startswith(f"in use by process {os.getpid()}: ")
+        assert {r.kind for r in gc.all_roots(store)} == {"named", "process"}
+
+
+def test_delete_refuses_what_is_kept(store: Store, chain: dict[str, str]) -> None:
+    store.add_root("mine", chain["python"])
+    for name in (chain["python"], chain["clang"]):
+        with pytest.raises(StoreError, match="is in use: root mine"):
+            gc.delete(store, [chain["other"], name])
+    with pytest.raises(StoreError, match="is not in the store"):
+        gc.delete(store, ["nothing"])
+    assert alive(store, chain) == set(chain)
+    assert gc.delete(store, [chain["other"]]) == 75
+    assert alive(store, chain) == set(chain) - {"other"}
+
+
+# -- leftovers
+
+
+def test_leftovers_of_the_dead_go(store: Store, chain: dict[str, str]) -> None:
+    stray = f"{ident('stray')}-stray-1"
+    write_tree(store.path(stray), "x")
+    (store.layout.manifests / stray).write_text("x")
+    (store.layout.realisations / f"{ident('x')}.json").write_text("x")
+    (store.layout.locks / "dead.build").write_text("process 1")
+    old = store.log_path(ident("failed"))
+    old.write_text("log")
+    young = store.log_path(ident("new"))
+    young.write_text("log")
+    good = store.log_path(ident("zlib"))
+    good.write_text("log")
+    with pytest.raises(BuildFailure), store.workspace("failed", keep=True) as space:
+        (space / "f").write_text("x" * 1000)
+        raise BuildFailure("no")
+    store.add_root("mine", chain["python"])
+    with store.lock("living"):
+        found = gc.collect_garbage(store).leftovers
+        assert (store.layout.locks / "living.build").exists()
+    assert found.unregistered == (stray,)
+    assert len(found.failed) == 1
+    assert found.size > 1000
+    assert {f.split("/")[0] for f in found.files} == {"manifests", "realisations", "locks"}
+    assert not store.path(stray).exists()
+    assert store.kept_failures() == []
+    assert young.exists()
+    assert good.exists()
+
+
+def test_kept_failures_stay_when_recent_things_stay(store: Store) -> None:
+    with pytest.raises(BuildFailure), store.workspace("failed", keep=True):
+        raise BuildFailure("no")
+    gc.collect_garbage(store, Options(keep_recent=1))
+    assert len(store.kept_failures()) == 1
+
+
+def test_strange_files_in_the_store_are_left_alone(store: Store) -> None:
+    (store.root / ".gitkeep").touch()
+    (store.root / "notes").touch()
+    gc.collect_garbage(store)
+    assert (store.root / "notes").exists()
+    assert (store.root / ".gitkeep").exists()
+
+
+# -- beside others
+
+
+def test_what_a_process_uses_or_has_made_stays_while_it_lives(store: Store, chain: dict[str, str]) -> None:
+    with store.temp_roots() as use:
+        use.add(chain["zlib"])
+        with Store.open(store.root) as other:
+            fresh = put(other, "fresh")
+            gc.collect_garbage(store)
+            assert alive(store, chain) == {"zlib"}
+            assert store.intact(fresh)
+        gc.collect_garbage(store)
+        assert not store.intact(fresh)
+    gc.collect_garbage(store)
+    assert alive(store, chain) == set()
+
+
+def test_what_a_killed_process_used_goes(store: Store, chain: dict[str, str]) -> None:
+    ready = os.pipe()
+
+    def work() -> None:
+        with Store.open(store.root) as mine:
+            use = mine.temp_roots()
+            use.add(chain["zlib"])
+            os.write(ready[1], b"x")
+            time.sleep(60)
+
+    child = forked(work)
+    os.read(ready[0], 1)
+    gc.collect_garbage(store)
+    assert alive(store, chain) == {"zlib"}
+    os.kill(child, signal.SIGKILL)
+    assert ended(child) == -signal.SIGKILL
+    gc.collect_garbage(store)
+    assert alive(store, chain) == set()
+    assert list(store.layout.temp_roots.iterdir()) == []
+
+
+def test_a_root_made_while_a_collection_runs_counts(
+    store: Store, chain: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gc, "BATCH", 1)
+
+    def progress(state: gc.Progress) -> None:
+        if state.deleted == 1:
+            with Store.open(store.root) as other:
+                left = [i.name for i in other.objects()]
+                other.add_root("late", chain["other"] if chain["other"] in left else left[0])
+
+    gc.collect_garbage(store, progress=progress)
+    (root,) = store.roots()
+    assert store.intact(root.object)
+
+
+def test_an_input_of_something_made_while_a_collection_runs_stays(
+    store: Store, chain: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rooted object gets a second realisation, made from what was about to be deleted."""
+    monkeypatch.setattr(gc, "BATCH", 1)
+    store.add_root("mine", chain["clang"])
+
+    def progress(state: gc.Progress) -> None:
+        if state.deleted == 1:
+            with Store.open(store.root) as other:
+                put(other, "clang", drv="clang again", inputs=(chain["python"],))
+
+    gc.collect_garbage(store, progress=progress)
+    assert {"clang", "python"} <= alive(store, chain)
+
+
+def test_a_kill_at_any_instant_of_a_collection_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with Store.open(path) as store:
+        live = put(store, "live")
+        store.add_root("live", live)
+    call, crashes = 1, 0
+    while True:
+        with Store.open(path) as store:
+            dead = [put(store, f"dead {n}") for n in range(3)]
+        crashed = crash_at(call, lambda: gc.collect_garbage(Store.open(path)), only=WRITES)
+        with check(path, live) as store:
+            for name in dead:
+                if store.info(name) is not None:
+                    assert store.intact(name)
+            again = put(store, "dead 1")
+            assert store.intact(again)
+        with Store.open(path) as store:
+            gc.collect_garbage(store)
+            assert [i.name for i in store.objects()] == [live]
+            assert sorted(p.name for p in path.iterdir()) == sorted([".hermetic", live])
+            assert len(list(store.layout.manifests.iterdir())) == 1
+            assert len(list(store.layout.realisations.iterdir())) == 1
+            assert list(store.layout.trash.iterdir()) == []
+        if not crashed:
+            break
+        crashes += 1
+        call += 1
+    assert crashes > 10
+
+
+def test_a_completely_full_disk_can_be_collected(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "8m") as disk:
+        path = disk / "store"
+        with Store.open(path) as store:
+            for number in range(100):
+                put(store, f"o{number}")
+        (path / ".hermetic/db.checked").unlink()  # so that opening has to look at the whole database
+        with (disk / "ballast").open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
+            while True:
+                file.write(bytes(4096))
+        with Store.open(path) as store:
+            assert len(gc.collect_garbage(store).deleted) == 100
+            assert store.layout.reserve.stat().st_size > 0 or os.statvfs(disk).f_bavail == 0
+        check(path).close()
+
+
+def _builder(path: Path, seed: int, rounds: int) -> None:
+    """Builds things from things, as `realize` does, and checks that nothing is taken away meanwhile."""
+    dice = random.Random(seed)
+    with Store.open(path) as store:
+        for round_ in range(rounds):
+            with store.temp_roots() as use:
+                inputs = []
+                for number in dice.sample(range(12), 3):
+                    drv = f"input {number}"
+                    with store.lock(ident(drv)):
+                        found = store.realisation(ident(drv))
+                        if found is not None:
+                            use.add(found.object)
+                        if found is None or not store.intact(found.object):
+                            with store.workspace("w") as space:
+                                name = store.add(
+                                    write_tree(space / "t", drv),
+                                    "thing",
+                                    "1.0",
+                                    drv_id=ident(drv),
+                                    build_key=ident(drv),
+                                    system="s",
+                                    temp_roots=use,
+                                )
+                        else:
+                            name = found.object
+                    inputs.append(name)
+                time.sleep(dice.random() * 0.003)  # the build
+                for name in inputs:
+                    assert (store.path(name) / "share/text").read_text(), name
+                    assert store.info(name) is not None, name
+                with store.workspace("w") as space:
+                    out = store.add(
+                        write_tree(space / "t", f"out {seed} {round_ % 5}"),
+                        "thing",
+                        "1.0",
+                        drv_id=ident(f"out {seed} {round_ % 5}"),
+                        build_key=ident(f"out {seed} {round_ % 5}"),
+                        system="s",
+                        inputs=tuple(inputs),
+                        temp_roots=use,
+                    )
+                assert store.intact(out)
+                store.add_root(f"root-{seed}", out)
+            # No longer in use, but a root keeps it, and what it was made from.
+            time.sleep(dice.random() * 0.002)
+            for name in (out, *inputs):
+                assert store.intact(name), f"{name} was lost although a root keeps it"
+
+
+def _collector(path: Path, until: Path) -> None:
+    with Store.open(path) as store:
+        while not until.exists():
+            gc.collect_garbage(store)
+
+
+def test_collections_beside_builds_take_nothing_that_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gc, "BATCH", 2)
+    path, end = tmp_path / "store", tmp_path / "end"
+    Store.open(path).close()
+    collectors = [forked(lambda: _collector(path, end)) for _ in range(2)]
+    victim = forked(lambda: _builder(path, 99, 10**6))
+    builders = [forked(lambda s=s: _builder(path, s, ROUNDS)) for s in range(2)]  # type: ignore[misc]
+    try:
+        codes = []
+        for child in builders:
+            codes.append(ended(child, within=600))
+            os.kill(victim, signal.SIGKILL)  # in the midst of whatever it does
+            assert ended(victim) == -signal.SIGKILL
+            victim = forked(lambda: _builder(path, 99, 10**6))
+    finally:
+        end.touch()
+        os.kill(victim, signal.SIGKILL)
+        ended(victim)
+        assert [ended(child) for child in collectors] == [0, 0]
+    assert codes == [0, 0]
+    with check(path) as store:
+        for root in store.roots():
+            if root.name != "root-99":
+                assert store.intact(root.object)
+        gc.collect_garbage(store, ONLY_ROOTS)
+        assert len(store.objects()) <= 3
+    assert integrity.verify(Store.open(path)).clean
+    tree.remove(path)
