@@ -39,7 +39,7 @@ def collecting(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     yield Case(
         "gc: delete 10,000 dead objects",
         after(refill, lambda: work("collect", store)),
-        nix and after(refill_nix, nix.timed("nix-store", "--gc")),
+        after(refill_nix, nix.timed("nix-store", "--gc")) if nix else None,
     )
 
 
@@ -57,7 +57,7 @@ def _planning(folder: Path, nix: Nix | None, dead: int, mark: float) -> Iterator
     yield Case(
         f"gc: plan with {dead:,} dead, {_LIVE:,} live",
         lambda: work("plan", store),
-        nix and nix.timed("nix-store", "--gc", "--print-dead"),
+        nix.timed("nix-store", "--gc", "--print-dead") if nix else None,
         mark=mark,
     )
 

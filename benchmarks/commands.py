@@ -23,7 +23,7 @@ def noop(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     yield Case(
         f"no-op realize of a target of {_BUILT} derivations",
         lambda: ours.run("realize", ours.root),
-        nix and _built(nix, inputs),
+        _built(nix, inputs) if nix else None,
         unit="ms",
         against_nix=1,
     )
@@ -35,7 +35,7 @@ def evaluation(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     ours = Hermetic(folder, inputs, shell)
     ours.empty()
     cache = ours.store / ".hermetic" / "eval"
-    theirs = nix and nix.timed("nix-instantiate", str(nix.expression(inputs)))
+    theirs = nix.timed("nix-instantiate", str(nix.expression(inputs))) if nix else None
 
     def forget() -> None:
         remove(cache)
@@ -44,7 +44,7 @@ def evaluation(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     yield Case(
         f"evaluate {_EVALUATED} derivations, cold",
         after(forget, lambda: ours.run("show", ours.root)),
-        nix and theirs and after(nix.empty, theirs),
+        after(nix.empty, theirs) if nix and theirs else None,
         mark=0.5,
     )
     yield Case(
@@ -59,11 +59,11 @@ def builds(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """Sandboxed builds that do next to nothing, start and end of the command included."""
     inputs = side_by_side(_BUILDS)
     ours = Hermetic(folder, inputs, shell)
-    theirs = nix and nix.timed("nix-build", "--no-out-link", str(nix.expression(inputs)))
+    theirs = nix.timed("nix-build", "--no-out-link", str(nix.expression(inputs))) if nix else None
     yield Case(
         f"{_BUILDS} trivial sandboxed builds, each",
         after(ours.empty, lambda: ours.run("realize", ours.root)),
-        nix and theirs and after(nix.empty, theirs),
+        after(nix.empty, theirs) if nix and theirs else None,
         unit="ms",
         amount=_BUILDS,
         mark=16,
@@ -79,7 +79,7 @@ def verify(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     yield Case(
         "verify one small build",
         lambda: ours.run("verify", ours.root),
-        nix and _built(nix, inputs, "--check"),
+        _built(nix, inputs, "--check") if nix else None,
         unit="ms",
     )
 

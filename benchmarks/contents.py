@@ -39,7 +39,7 @@ def _adding(
     return Case(
         title,
         after(renew, lambda: work("add", store, source)),
-        nix and after(nix.empty, nix.timed("nix-store", "--add", str(source))),
+        after(nix.empty, nix.timed("nix-store", "--add", str(source))) if nix else None,
         unit,
         amount,
         mark,
@@ -59,7 +59,7 @@ def checking(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     yield Case(
         f"check the contents of a store of {amount / 1e9:.1f} GB",
         lambda: work("check", store),
-        nix and nix.timed("nix-store", "--verify", "--check-contents"),
+        nix.timed("nix-store", "--verify", "--check-contents") if nix else None,
         unit="GB/s",
         amount=amount,
         mark=3.0,

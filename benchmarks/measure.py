@@ -138,7 +138,7 @@ def output(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd:
 
 
 def python_env() -> dict[str, str]:
-    """The environment of measured Python processes: this checkout's code, byte code cached as in daily use."""
+    """The environment of measured Python processes: this checkout's code, byte code cached as usual."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "HERMETIC"))}
     return {**env, "PYTHONPATH": str(CHECKOUT)}
 

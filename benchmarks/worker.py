@@ -1,4 +1,4 @@
-"""What is measured below the command line, in a process of its own: `python -m benchmarks.worker add STORE ...`."""
+"""What is measured below the command line, each time in a new process: `python -m benchmarks.worker`."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def encode(name: str, last_used: int, sentinel: bytes) -> bytes:
 
 
 def _database_is_well(meta: str) -> bool:
-    """Whether nobody but hermetic has touched the database: damage must not be passed over. See `database`."""
+    """Whether nobody but hermetic has touched the database: damage must not be passed over."""
     status = os.stat(meta + "/db.sqlite")
     with open(meta + "/db.checked", "rb") as file:
         size, changed = file.read().split()

@@ -51,7 +51,8 @@ def read_revision(root: Path, revision: str) -> dict[str, bytes]:
     """
     prefix = _git(root, revision, "rev-parse", "--show-prefix").decode().strip()
     tree = f"{revision}:{prefix}" if prefix else f"{revision}^{{tree}}"
-    listing = _git(root, revision, "ls-tree", "-r", "-z", tree, "--", DIRECTORY, PATCH_DIRECTORY, LOCK_FILE)
+    paths = (DIRECTORY, PATCH_DIRECTORY, LOCK_FILE)
+    listing = _git(root, revision, "ls-tree", "--full-tree", "-r", "-z", tree, "--", *paths)
     blobs: dict[str, str] = {}
     for line in listing.split(b"\0"):
         if line:

@@ -3,7 +3,7 @@
 Loaded before anything else (see `glance`), so nothing is imported that is slow to load.
 """
 
-# ruff: noqa: PTH112, PTH113, PTH120, PTH123
+# ruff: noqa: PTH112, PTH113, PTH120
 # Because pathlib doubles the time of these loops, and is slow to load.
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LOCK_FILE = "flake-like.lock"
 DIRECTORY = "derivations"
 PATCH_DIRECTORY = "patches"
+
+_CHUNK = 1 << 16  # bytes
 
 # The modules whose code decides what an evaluation gives.
 _EVALUATOR = ("derivation.py", "hashing.py", "instantiate.py", "lock.py", "recipe.py", "systems.py")
@@ -44,14 +46,10 @@ def read(root: str) -> dict[str, bytes]:
     Raises:
         OSError: a file cannot be read.
     """
-    files: dict[str, bytes] = {}
-    pending = [DIRECTORY, PATCH_DIRECTORY]
-    with open(f"{root}/{LOCK_FILE}", "rb") as lock:
-        files[LOCK_FILE] = lock.read()
+    files = {LOCK_FILE: _content(f"{root}/{LOCK_FILE}")}
+    pending = [f for f in (DIRECTORY, PATCH_DIRECTORY) if os.path.isdir(f"{root}/{f}")]
     while pending:
         folder = pending.pop()
-        if not os.path.isdir(f"{root}/{folder}"):
-            continue
         with os.scandir(f"{root}/{folder}") as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name.endswith("~"):
@@ -65,13 +63,13 @@ def read(root: str) -> dict[str, bytes]:
 
 
 def _content(path: str) -> bytes:
-    """The bytes of a small file: without the buffers of `open`, a third of the time."""
+    """The bytes of a file; for the small ones here in half the time of `open`."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        parts = []
-        while data := os.read(file, 65536):
-            parts.append(data)
-        return b"".join(parts)
+        data = os.read(file, _CHUNK)
+        while len(data) % _CHUNK == 0 and (more := os.read(file, _CHUNK)):
+            data += more
+        return data
     finally:
         os.close(file)
 

@@ -82,6 +82,12 @@ class Caller:
                 pass
         pytest.skip(f"{self.name} can execute no suitable Python")
 
+    def may_have_namespaces(self) -> bool:
+        """Whether the kernel lets this caller have new namespaces, and mount something in them."""
+        code = "import ctypes; c = ctypes.CDLL(None); assert not c.unshare(0x10020000)\n"
+        code += "assert not c.mount(b'x', b'/tmp', b'tmpfs', 0, None)"
+        return self.popen([self.python, "-c", code]).wait() == 0
+
     def popen(self, command: list[str], **options: Any) -> subprocess.Popen[str]:
         """A process of this caller, who is a member of some group or other."""
         if os.geteuid() == 0:

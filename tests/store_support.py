@@ -15,7 +15,7 @@ from types import FrameType
 
 import pytest
 
-from hermetic import hashing
+from hermetic import hashing, tree
 from hermetic.store import Realisation, Store
 from hermetic.store.integrity import verify
 
@@ -85,7 +85,8 @@ def ended(child: int, *, within: float = 120) -> int:
 
 # Functions that change something that outlives the process, as the interpreter's profiler names them.
 WRITES = frozenset(
-    ["rename", "unlink", "rmdir", "mkdir", "chmod", "utime", "open", "write", "pwrite", "ftruncate", "fsync", "symlink", "execute", "executemany", "executescript", "flock", "posix_fallocate"]
+    {"rename", "unlink", "rmdir", "mkdir", "chmod", "utime", "open", "write", "pwrite", "ftruncate", "fsync"}
+    | {"symlink", "execute", "executemany", "executescript", "flock", "posix_fallocate"}
 )
 
 
@@ -173,3 +174,40 @@ def realisation(**changes: object) -> Realisation:
         "version": "1.0",
     }
     return Realisation(**(fields | changes))  # type: ignore[arg-type]
+
+
+def _append(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b"x")
+    path.chmod(0o444)
+    os.utime(path, ns=(0, 0))
+
+
+def _add(root: Path) -> None:
+    (root / "share").chmod(0o755)
+    (root / "share/new").touch()
+
+
+def _remove(root: Path) -> None:
+    (root / "bin").chmod(0o755)
+    (root / "bin/tool").unlink()
+
+
+def _retarget(root: Path) -> None:
+    (root / "share").chmod(0o755)
+    (root / "share/link").unlink()
+    (root / "share/link").symlink_to("else")
+
+
+ALTERATIONS: dict[str, Callable[[Path], None]] = {
+    "content": lambda root: _append(root / "share/text"),
+    "mode": lambda root: (root / "bin/tool").chmod(0o444),
+    "added": _add,
+    "removed": _remove,
+    "retargeted": _retarget,
+    "gone": tree.remove,
+}
+
+
+def rewrite(text: str) -> Callable[[list[Realisation], Path], Path]:
+    return lambda _made, space: write_tree(space / "again", text)

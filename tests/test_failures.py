@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -145,19 +146,11 @@ def test_no_output_is_an_error(project: Project) -> None:
     assert project.objects("app") == []
 
 
-@pytest.mark.parametrize(
-    ("leave", "words"),
-    [("mkfifo $out/pipe", "pipe is a fifo"), ("mkdir $out/a; nc -lU $out/a/b & sleep 1", "a/b is a socket")],
-)
-def test_an_output_that_no_store_can_hold_is_the_builds_failure(
-    project: Project, leave: str, words: str
-) -> None:
-    project.recipe("app", leave)
+def test_an_output_that_no_store_can_hold_is_the_builds_failure(project: Project) -> None:
+    project.recipe("app", "mkfifo $out/pipe")
     ran = project.run("realize", "app")
-    if "socket" in words and "is a socket" not in ran.err:
-        pytest.skip("this shell makes no sockets")
     assert ran.code == 100
-    assert re.search(rf"error: app-1 \(x86_64\): .*{words}", ran.err)
+    assert "error: app-1 (x86_64): /hermetic/x86_64-linux-musl/app/pipe is a fifo" in ran.err
     assert re.search(r"log: \S+", ran.err)
     assert project.objects("app") == []
     assert is_clean(project)
@@ -435,18 +428,40 @@ def test_a_damaged_object_is_built_again(project: Project) -> None:
     assert (path / "x").read_text() == "right\n"
 
 
-def as_an_ordinary_user(project: Project, *args: str) -> Ran:
-    """Run hermetic as a user who is not root; or skip."""
-    if os.geteuid() != 0:
-        return project.run(*args)
-    who = {"user": ORDINARY_UID, "group": ORDINARY_UID, "extra_groups": []}
-    try:
-        probe = [sys.executable, "-c", "import hermetic.store, sys; open(sys.argv[1]).read()"]
-        lock = str(project.root / "flake-like.lock")
-        subprocess.run([*probe, lock], env=project.environment, check=True, capture_output=True, **who)  # type: ignore[call-overload]
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("an ordinary user cannot reach this checkout, its interpreter or the test's folder")
-    return project.run(*args, **who)
+NEEDED = ("anyio", "blake3", "certifi", "click", "elftools", "h11", "hermetic", "httpcore", "httpx", "idna",
+          "markdown_it", "mdurl", "msgspec", "pygments", "rich", "sniffio", "typing_extensions", "zstandard")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """An interpreter that an ordinary user can execute, and a folder of packages that they can read."""
+    folder = tmp_path_factory.mktemp("packages")
+    for name in NEEDED:
+        found = importlib.util.find_spec(name)
+        if found is not None and found.submodule_search_locations:
+            shutil.copytree(found.submodule_search_locations[0], folder / name)
+        elif found is not None and found.origin:
+            shutil.copy(found.origin, folder)
+    reachable(folder / "x")
+    probe = "import sys; assert sys.version_info[:2] == (%d, %d); import hermetic.store" % sys.version_info[:2]
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        try:
+            subprocess.run([python, "-c", probe], env={"PYTHONPATH": str(folder)}, cwd="/", check=True,
+                           capture_output=True, user=ORDINARY_UID, group=ORDINARY_UID, extra_groups=[])  # fmt: skip
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return python, folder
+    pytest.skip("an ordinary user can execute no suitable Python here")
+
+
+def as_an_ordinary_user(project: Project, theirs: tuple[str, Path], *args: str) -> Ran:
+    """Run hermetic as a user who is not root."""
+    python, packages = theirs
+    environment = {**project.environment, "PYTHONPATH": str(packages)}
+    command = [python, *project.command(*args)[1:]]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=60,
+                          user=ORDINARY_UID, group=ORDINARY_UID, extra_groups=[])  # fmt: skip
+    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def reachable(folder: Path) -> None:
@@ -458,26 +473,30 @@ def reachable(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
-def test_a_store_of_somebody_else_is_not_written_and_that_is_said(project: Project) -> None:
+def test_a_store_of_somebody_else_is_not_written_and_that_is_said(
+    project: Project, theirs: tuple[str, Path]
+) -> None:
     project.recipe("app", ': > "$out/x"')
     reachable(project.root)
-    ran = as_an_ordinary_user(project, "realize", "app")
+    ran = as_an_ordinary_user(project, theirs, "realize", "app")
     assert ran.code == 1
     assert f"cannot write to the store {project.store}: Permission denied" in ran.err
     assert f"hint: user id {ORDINARY_UID} may not do this" in ran.err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
-def test_an_ordinary_user_realizes_the_same_bytes_as_root(project: Project, tmp_path: Path) -> None:
+def test_an_ordinary_user_realizes_the_same_bytes_as_root(
+    project: Project, tmp_path: Path, theirs: tuple[str, Path]
+) -> None:
     project.recipe("app", 'id > "$out/id"; mkdir "$out/folder"; : > "$out/folder/x"')
     name = project.realized("app").name
     reachable(project.root)
     project.store = tmp_path / "theirs" / "store"
     project.store.parent.mkdir()
     os.chown(project.store.parent, ORDINARY_UID, ORDINARY_UID)
-    ran = as_an_ordinary_user(project, "realize", "app")
+    ran = as_an_ordinary_user(project, theirs, "realize", "app")
     assert (ran.code, [p.name for p in ran.paths]) == (0, [name]), ran.err
-    ran = as_an_ordinary_user(project, "realize", "app")
+    ran = as_an_ordinary_user(project, theirs, "realize", "app")
     assert (ran.code, ran.err) == (0, "")
 
 

@@ -4,6 +4,7 @@ unset CPP CPPFLAGS LDFLAGS
 sed -i '/use Time::Piece/d; /^RELEASE_DATE={-/,/-}/c\RELEASE_DATE=' Configurations/unix-Makefile.tmpl
 PERL=perl perl Configure "$OPENSSL_TARGET" --prefix="$out" --libdir=lib --openssldir=/etc/ssl threads no-shared no-dso \
     no-tests no-docs no-apps no-makedepend no-pic enable-ktls -O3 -flto
-make build_libs
+# Where loadable engines would lie is compiled in: not where this is installed.
+make build_libs ENGINESDIR=/usr/lib/engines-3 MODULESDIR=/usr/lib/ossl-modules
 make install_dev
 rm -r "$out/lib/cmake"

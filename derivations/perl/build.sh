@@ -8,7 +8,7 @@ mkdir -p "$out/bin" "$out/lib/File"
 cp miniperl "$out/bin/"
 cp -r lib/. dist/Carp/lib/. dist/Exporter/lib/. dist/constant/lib/. dist/PathTools/lib/. cpan/File-Path/lib/. \
     cpan/Getopt-Long/lib/. cpan/Text-ParseWords/lib/. cpan/parent/lib/. dist/base/lib/. dist/FindBin/lib/. "$out/lib/"
-cp dist/PathTools/Cwd.pm "$out/lib/"
+cp dist/PathTools/Cwd.pm ext/re/re.pm "$out/lib/"
 rm -rf "$out/lib/unicore" "$out/lib/perl5db.pl" "$out/lib/buildcustomize.pl"
 find "$out/lib" \( -name '*.t' -o -name '*.pod' \) -exec rm -f {} +
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,7 +16,6 @@ from hermetic.cli.progress import showing, size
 from hermetic.cli.session import Session
 from hermetic.derivation import Fetch
 from hermetic.errors import BuildFailure, HermeticError
-from hermetic.fetch import Fetcher
 from hermetic.instantiate import Instance
 from hermetic.lock import Pin
 from hermetic.plan import Work
@@ -25,6 +25,9 @@ from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.realize.steps import Steps
 from hermetic.store import Store
+
+if TYPE_CHECKING:
+    from hermetic.fetch import Fetcher
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -79,6 +82,8 @@ def engine(session: Session, work: Work, options: Options) -> Iterator[Engine]:
         executor = LocalExecutor(jobserver, listener)
 
         def fetcher(stop: threading.Event) -> Fetcher:
+            from hermetic.fetch import Fetcher  # slow to load, and most runs fetch nothing
+
             def progress(pin: Pin, done: int, total: int, mirror: str) -> None:
                 listener(Transfer(fetch_ids[pin], done, total, mirror))
 

@@ -23,8 +23,13 @@ def main() -> None:
             sys.stdout.write("".join(f"{path}\n" for path in paths))
             sys.stdout.flush()
         except BrokenPipeError:
-            sys.stderr.close()  # as in `cli.main`
+            let_go_of_stdout()
             sys.exit(1)
+
+
+def let_go_of_stdout() -> None:
+    """The reader of our output has gone: what has not been written yet must not fail once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def known(args: list[str]) -> list[str] | None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from hermetic.cli.entry import let_go_of_stdout
 from hermetic.errors import HermeticError
 
 # command → (module, one line of help); the order is that of `hermetic --help`
@@ -91,7 +92,13 @@ def main() -> None:
     """Entry point of the `hermetic` command."""
     # A polite end is one like Ctrl-C: builds are stopped, work folders removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        sys.exit(run(sys.argv[1:]))
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            let_go_of_stdout()
 
 
 def run(args: list[str]) -> int:
@@ -111,7 +118,7 @@ def run(args: list[str]) -> int:
         print("hermetic: interrupted; the store holds what was finished", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: nobody is left to speak to
+        let_go_of_stdout()
         return 1
     except OSError as error:
         if debug:

@@ -63,8 +63,8 @@ def command(
     else:
         failure = None
         for target, name in objects.items():
-            if session.fingerprint:
-                session.store.put_answer(session.fingerprint, target, name)
+            if "@" not in target:
+                session.store.put_answer(session.fingerprint(), target, name)
         if dry_run:
             click.echo("nothing to do", err=True)
     if dry_run:

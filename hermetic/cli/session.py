@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hermetic import project
+from hermetic import glance, project, worktree
 from hermetic.errors import HermeticError, StoreError, UsageError
-from hermetic.worktree import fingerprint
 
 if TYPE_CHECKING:
     from hermetic.instantiate import Evaluator, Instance
+    from hermetic.project import Files
     from hermetic.store import Store
 
 
@@ -28,7 +28,7 @@ class Session:
         self._root: Path | None = None
         self._store: Store | None = None
         self._evaluators: dict[str | None, Evaluator] = {}
-        self.fingerprint: str | None = None  # of the work tree, once it was read
+        self._files: dict[str | None, Files] = {}
 
     @property
     def root(self) -> Path:
@@ -63,43 +63,45 @@ class Session:
         if revision not in self._evaluators:
             from hermetic.instantiate import Evaluator
 
-            self._evaluators[revision] = Evaluator(self._files(revision))
+            self._evaluators[revision] = Evaluator(self._files_of(revision))
         return self._evaluators[revision]
 
-    def _files(self, revision: str | None) -> dict[str, bytes]:
-        if revision is None:
-            return project.read_worktree(self.root)
-        return project.read_revision(self.root, revision)
+    def _files_of(self, revision: str | None) -> Files:
+        if revision not in self._files:
+            self._files[revision] = (
+                project.read_worktree(self.root)
+                if revision is None
+                else project.read_revision(self.root, revision)
+            )
+        return self._files[revision]
+
+    def fingerprint(self, revision: str | None = None) -> str:
+        """Hash of what evaluation depends on."""
+        return worktree.fingerprint(self._files_of(revision))
 
     def instance(self, text: str) -> Instance:
-        """Instantiate one target, `NAME[-VERSION][-ARCH][@REV]`, without the cache."""
+        """Instantiate one target, `NAME[-VERSION][-ARCH][@REV]`, through the evaluation cache."""
         name, _, revision = text.partition("@")
-        evaluator = self.evaluator(revision or None)
-        target = msgspec.structs.replace(evaluator.parse_target(name), label=text)
-        return evaluator.instantiate(target)
+        key = f"{self.fingerprint(revision or None)}-{name}"
+        cached = glance.cached(f"{self.store_path}/.hermetic/eval", key)
+        if cached is not None:
+            instance = _decode_instance(cached)
+        else:
+            evaluator = self.evaluator(revision or None)
+            instance = evaluator.instantiate(evaluator.parse_target(name))
+            self._keep(key, instance)
+        return msgspec.structs.replace(instance, target=msgspec.structs.replace(instance.target, label=text))
+
+    def _keep(self, key: str, instance: Instance) -> None:
+        """Cache an evaluation, if there is a store already: to look at a recipe shall not make one."""
+        from hermetic.store import caches
+        from hermetic.store.layout import Layout
+
+        caches.put_evaluation(Layout(self.store_path), key, msgspec.msgpack.encode(instance))
 
     def instances(self, targets: Iterable[str]) -> list[Instance]:
-        """Instantiate targets of the work tree, through the evaluation cache of the store."""
-        targets = list(dict.fromkeys(targets))
-        plain = [t for t in targets if "@" not in t]
-        if len(plain) < len(targets):
-            return [self.instance(t) for t in targets]
-        files = project.read_worktree(self.root)
-        key = self.fingerprint = fingerprint(files)
-        found: dict[str, Instance] = {}
-        for target in plain:
-            cached = self.store.get_eval(f"{key}-{target}") if "/" not in target else None
-            if cached is not None:
-                found[target] = _decode_instance(cached)
-        missing = [t for t in plain if t not in found]
-        if missing:
-            from hermetic.instantiate import Evaluator
-
-            evaluator = Evaluator(files)
-            for target in missing:
-                instance = found[target] = evaluator.instantiate(evaluator.parse_target(target))
-                self.store.put_eval(f"{key}-{target}", msgspec.msgpack.encode(instance))
-        return [found[t] for t in targets]
+        """Instantiate targets, each once."""
+        return [self.instance(target) for target in dict.fromkeys(targets)]
 
     def object_of(self, text: str) -> str:
         """The store object meant by the path or name of an object, or by a realized target.

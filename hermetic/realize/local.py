@@ -102,11 +102,12 @@ class LocalExecutor:
         return SandboxSpec(**{f: getattr(spec, f) for f in spec.__struct_fields__} | {"env": env})
 
     def _run(self, spec: SandboxSpec, log: int) -> Result:
+        # Outside of the mutex: for root, starting hands the whole work folder to the build's user.
+        running = self._sandbox.start(spec, log)
         with self._mutex:
-            if self._cancelled:
-                raise Cancelled
-            running = self._sandbox.start(spec, log)
             self._running.add(running)
+            if self._cancelled:
+                running.cancel()
         try:
             return running.wait()
         finally:

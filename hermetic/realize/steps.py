@@ -11,18 +11,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from hermetic import archive, fetch, patching
 from hermetic.derivation import Build, Derivation, Fetch, Unpack, build_key
 from hermetic.errors import BuildFailure, HermeticError, PatchError
-from hermetic.fetch import Fetcher
 from hermetic.lock import Pin
 from hermetic.plan import label
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import How, Listener, Phase, Started, Waiting
 from hermetic.store import Realisation, Stopped, Store
 from hermetic.tree import Unstorable
+
+if TYPE_CHECKING:
+    from hermetic.fetch import Fetcher
 
 
 class Executor(Protocol):
@@ -157,6 +158,8 @@ class Steps:
         return self._build(drv_id, drv, inputs, space, timeout)
 
     def _unpack(self, drv: Unpack, source: Path, space: Path) -> Path:
+        from hermetic import archive, patching
+
         tree = space / "tree"
         tree.mkdir()
         archive.unpack(source, tree)
@@ -252,6 +255,8 @@ class Steps:
         )
 
     def _download(self, pin: Pin) -> Path:
+        from hermetic import fetch  # slow to load, and most runs fetch nothing
+
         try:
             return self._the_fetcher().fetch(pin)
         except fetch.Cancelled:
