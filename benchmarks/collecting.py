@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import Case
-from benchmarks.places import Nix, after, graph, remove
+from benchmarks.places import Nix, after, copy, graph, remove
 from benchmarks.worker import work
 from hermetic import hashing
 from hermetic.store import Realisation, Store, records, registering
@@ -27,15 +26,15 @@ def collecting(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
 
     def refill() -> None:
         remove(store)
-        _copy(full, store)
+        copy(full, store)
 
     def refill_nix() -> None:
         assert nix
         remove(nix.store)
-        _copy(folder / "full-nix", nix.store)
+        copy(folder / "full-nix", nix.store)
 
     if nix:
-        _copy(nix.store, folder / "full-nix")
+        copy(nix.store, folder / "full-nix")
     yield Case(
         "gc: delete 10,000 dead objects",
         after(refill, lambda: work("collect", store)),
@@ -100,7 +99,3 @@ def _fill_nix(nix: Nix, dead: int) -> None:
     for number in range(0, dead, 10_000):
         expression = nix.expression(graph(10_000), salt=f"-dead-{number}")
         nix.output("nix-instantiate", str(expression))
-
-
-def _copy(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "-a", str(source), str(target)], check=True)

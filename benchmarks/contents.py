@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import Case
-from benchmarks.places import Nix, after, remove
+from benchmarks.places import Nix, after, copy, remove
 from benchmarks.worker import work
 
 _GIB: Final = 1 << 30
@@ -16,30 +16,43 @@ _FILES: Final = 20_000
 
 
 def adding_large(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
-    """One file of 1 GiB: read, hashed, copied and registered."""
-    source = _large(folder / "large", _GIB)
-    yield _adding("hash and add 1 GiB", source, folder, nix, "GB/s", _GIB, 1.0)
+    """One file of 1 GiB."""
+    yield from _adding("1 GiB", _large(folder / "large", _GIB), folder, nix, "GB/s", _GIB, 1.0)
 
 
 def adding_small(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """A tree of many small files."""
     source = _small(folder / "small", _FILES)
-    yield _adding(f"hash and add {_FILES:,} small files", source, folder, nix, "s", 1, 1.5)
+    yield from _adding(f"{_FILES:,} small files", source, folder, nix, "s", 1, 1.5)
 
 
 def _adding(
-    title: str, source: Path, folder: Path, nix: Nix | None, unit: str, amount: float, mark: float
-) -> Case:
-    store = folder / "store"
+    what: str, source: Path, folder: Path, nix: Nix | None, unit: str, amount: float, mark: float
+) -> Iterator[Case]:
+    """Copied in, as `nix-store --add` does it; and as after a build, whose output is moved."""
+    store, output = folder / "store", folder / "output"
 
     def renew() -> None:
         remove(store)
         work("open", store)
 
-    return Case(
-        title,
+    def build() -> None:
+        renew()
+        remove(output)
+        copy(source, output)
+
+    yield Case(
+        f"copy, hash and add {what}",
         after(renew, lambda: work("add", store, source)),
         after(nix.empty, nix.timed("nix-store", "--add", str(source))) if nix else None,
+        unit,
+        amount,
+        mark,
+    )
+    yield Case(
+        f"hash and add {what} where a build left it",
+        after(build, lambda: work("take", store, output)),
+        None,
         unit,
         amount,
         mark,
@@ -49,7 +62,7 @@ def _adding(
 def checking(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """Large objects and small ones, all in the page cache."""
     store = folder / "store"
-    sources = [_large(folder / f"large-{n}", _GIB // 4, seed=n) for n in range(4)]
+    sources = [_large(folder / f"large-{n}", _GIB // 4, seed=n) for n in range(8)]
     sources += [_small(folder / f"small-{n}", 500, seed=n) for n in range(4)]
     work("add", store, *sources)
     if nix:

@@ -162,6 +162,11 @@ def remove(path: Path) -> None:
     tree.remove(path)
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy a tree as it is, times and all."""
+    output(["cp", "-a", str(source), str(target)])
+
+
 def find_shell(given: str | None, checkout: Path) -> Path:
     """A static busybox: the one given, the seed of the checkout's store, or that of the machine.
 

@@ -25,8 +25,14 @@ def _add(store: Store, paths: list[Path]) -> None:
     """Add copies, as `nix-store --add` does: the originals stay where they are."""
     for path in paths:
         with store.workspace("add") as space:
-            tree.copy(path, space / "tree", writable=True)
+            tree.copy(path, space / "tree")
             store.add(space / "tree", path.name, "1")
+
+
+def _take(store: Store, paths: list[Path]) -> None:
+    """Add the originals, as after a build."""
+    for path in paths:
+        store.add(path, path.name, "1")
 
 
 def _check(store: Store, paths: list[Path]) -> None:
@@ -51,7 +57,14 @@ def _collect(store: Store, paths: list[Path]) -> None:
         raise SystemExit("nothing was deleted")
 
 
-_WORK: Final = {"open": _open, "add": _add, "check": _check, "plan": _plan, "collect": _collect}
+_WORK: Final = {
+    "open": _open,
+    "add": _add,
+    "take": _take,
+    "check": _check,
+    "plan": _plan,
+    "collect": _collect,
+}
 
 if __name__ == "__main__":
     with Store.open(Path(sys.argv[2])) as opened:

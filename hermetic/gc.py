@@ -86,6 +86,7 @@ def collect_garbage(
     removed = leftovers(store, options)
     workspaces.sweep(layout)
     with protect.exclusive(layout):
+        protect.living(layout, clear=True)
         leftover.clear(store, leftover.find(store, options.keep_recent))
     workspaces.empty_trash(layout)
     run = _Run(store, options, progress)

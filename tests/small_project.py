@@ -1,7 +1,7 @@
 """Tiny projects on disk, their sources on a real server, and the command line run on them as a process.
 
-Their builds are scripts for the shell of the busybox seed, in real sandboxes. The seed's archive is fetched once
-through the real fetcher into a cache folder, or taken from the checkout's store, where it is realized.
+Their builds are scripts for the shell of the busybox seed, in real sandboxes. The seed's archive is fetched
+once through the real fetcher into a cache folder, or taken from the checkout's store, if it is there.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Project:
             self.write(f"derivations/{name}/build.sh", script)
 
     def source(self, name: str, files: Mapping[str, str], version: str = "1.0") -> str:
-        """Pin an archive of the given files, and serve it; returns its path on the server. The first is default."""
+        """Pin an archive of files, and serve it; returns its path there. The first version is default."""
         return self._pin(name, version, f"{name}-{version}.tar", archive(f"{name}-{version}", files))
 
     def _pin(self, name: str, version: str, file: str, data: bytes) -> str:
@@ -134,9 +134,11 @@ class Project:
 
     def start(self, *args: str, **options: Any) -> subprocess.Popen[str]:
         """A hermetic process, in a session of its own."""
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
-        options = {"start_new_session": True, "text": True, "cwd": "/", "env": self.environment} | options
-        return subprocess.Popen(self.command(*args), **options)
+        settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        settings |= {"stdin": subprocess.DEVNULL, "start_new_session": True, "cwd": "/"}
+        settings |= {"env": self.environment, **options}
+        process: subprocess.Popen[str] = subprocess.Popen(self.command(*args), **settings)
+        return process
 
     def run(self, *args: str, **options: Any) -> Ran:
         """Run hermetic to its end."""

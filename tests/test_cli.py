@@ -56,7 +56,10 @@ def test_without_a_command_the_help_is_shown(project: Project) -> None:
         (["realize", "--jbos", "2", "app"], ["--jbos", "Did you mean", "--jobs"]),
         (["realize", "-j", "0", "app"], ["0 is not in the range"]),
         (["realize", "ap"], ["unknown target 'ap'", "hint: did you mean 'app'?"]),
-        (["show", "librari-aarch64"], ["unknown target 'librari-aarch64'", "did you mean 'library-aarch64'?"]),
+        (
+            ["show", "librari-aarch64"],
+            ["unknown target 'librari-aarch64'", "did you mean 'library-aarch64'?"],
+        ),
         (["realize", "library-aarch46"], ["unknown system 'aarch46'", "aarch64"]),
         (["realize", "app-aarch64"], ["app is not made for aarch64", "supports: x86_64"]),
         (["realize", "busybox-9.9"], ["no version '9.9' of busybox is pinned", "pinned: 1.35.0"]),
@@ -84,11 +87,19 @@ def test_outside_of_a_project_the_missing_file_is_named(project: Project, tmp_pa
     nowhere = tmp_path / "nowhere"
     nowhere.mkdir()
     command = [sys.executable, "-m", "hermetic"]
-    done = subprocess.run([*command, "realize", "app"], cwd=nowhere, env=project.environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "realize", "app"], cwd=nowhere, env=project.environment, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert f"no flake-like.lock in {nowhere} or above it" in done.stderr
     assert "hint: " in done.stderr
-    done = subprocess.run([*command, "--project", "/no/such", "realize", "app"], cwd=nowhere, env=project.environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--project", "/no/such", "realize", "app"],
+        cwd=nowhere,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2
     assert "--project /no/such: no such folder" in done.stderr
 
@@ -96,7 +107,9 @@ def test_outside_of_a_project_the_missing_file_is_named(project: Project, tmp_pa
 def test_a_folder_deep_in_the_project_will_do(project: Project) -> None:
     small(project)
     command = [sys.executable, "-m", "hermetic", "show", "app"]
-    done = subprocess.run(command, cwd=project.root / "derivations/app", env=project.environment, capture_output=True)
+    done = subprocess.run(
+        command, cwd=project.root / "derivations/app", env=project.environment, capture_output=True
+    )
     assert done.returncode == 0
     assert b'"name": "app"' in done.stdout
 
@@ -117,7 +130,15 @@ def test_a_traceback_is_shown_with_debug_alone(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["show", "app"], ["show", "-r", "app"], ["tree", "app"], ["realize", "app"], ["realize", "--json", "app"], ["log", "app"]]
+    "args",
+    [
+        ["show", "app"],
+        ["show", "-r", "app"],
+        ["tree", "app"],
+        ["realize", "app"],
+        ["realize", "--json", "app"],
+        ["log", "app"],
+    ],
 )
 def test_a_reader_that_goes_away_is_no_error_to_shout_about(project: Project, args: list[str]) -> None:
     small(project)
@@ -140,13 +161,14 @@ def test_realize_of_what_is_built_loads_no_code_that_fetches_or_builds(project: 
     project.realized("app")
     code = (
         "import sys\nfrom hermetic.cli.main import run\nrun(sys.argv[1:])\n"
-        "bad = ('httpx', 'rich', 'hermetic.sandbox', 'hermetic.realize', 'hermetic.fetch', 'hermetic.archive',"
-        " 'hermetic.compare', 'concurrent.futures', 'asyncio', 'subprocess')\n"
+        "bad = ('httpx', 'rich', 'hermetic.sandbox', 'hermetic.realize', 'hermetic.fetch',"
+        " 'hermetic.archive', 'hermetic.compare', 'concurrent.futures', 'asyncio', 'subprocess')\n"
         "print([m for m in bad if m in sys.modules], file=sys.stderr)\n"
     )
-    args = project.command("realize", "app")[3:]
-    for args in (args, ["--help"], ["--version"]):
-        done = subprocess.run([sys.executable, "-c", code, *args], env=project.environment, capture_output=True, text=True)
+    for args in (project.command("realize", "app")[3:], ["--help"], ["--version"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *args], env=project.environment, capture_output=True, text=True
+        )
         assert done.stderr.splitlines()[-1] == "[]", args
 
 

@@ -48,7 +48,11 @@ EDITS = {
         "app-1.0 (x86_64): allow: nothing → user-namespaces",
     ),
     "the order of patches": (
-        edited("derivations/lib/recipe.toml", '["0001-a.patch", "0002-b.patch"]', '["0002-b.patch", "0001-a.patch"]'),
+        edited(
+            "derivations/lib/recipe.toml",
+            '["0001-a.patch", "0002-b.patch"]',
+            '["0002-b.patch", "0001-a.patch"]',
+        ),
         "app-1.0 (x86_64) through lib-1.0 (x86_64)\nlib-1.0 (x86_64) through lib-1.0 (unpacked)\n"
         "lib-1.0 (unpacked): order of patches: 0001-a.patch, 0002-b.patch → 0002-b.patch, 0001-a.patch",
     ),
@@ -90,7 +94,10 @@ def test_two_targets_differ_by_what_follows_from_the_system_and_says_so() -> Non
     told = differences(files(), files(), "lib", "lib-aarch64")
     assert "lib-1.0 (x86_64) → lib-1.0 (aarch64): system: x86_64-linux-musl → aarch64-linux-musl" in told
     assert "cpu: x86-64 → armv8-a" in told
-    assert "environment arch: 'x86_64' → 'aarch64' (follows from the system)" in told or "environment arch" in told
+    assert (
+        "environment arch: 'x86_64' → 'aarch64' (follows from the system)" in told
+        or "environment arch" in told
+    )
     assert "build.sh" not in told
     assert "removed" not in told
     assert "added" not in told
@@ -151,7 +158,9 @@ def test_tree_draws_each_derivation_once(three: Project) -> None:
 def test_why_depends_gives_the_shortest_chain(three: Project) -> None:
     assert three.ok("why-depends", "app", "tool").out == "app-1 (x86_64)\n└─ tool-1 (x86_64)\n"
     chain = three.ok("why-depends", "app", "lib-1.0 (source)").out
-    assert chain == "app-1 (x86_64)\n└─ lib-1.0 (x86_64)\n   └─ lib-1.0 (unpacked)\n      └─ lib-1.0 (source)\n"
+    assert (
+        chain == "app-1 (x86_64)\n└─ lib-1.0 (x86_64)\n   └─ lib-1.0 (unpacked)\n      └─ lib-1.0 (source)\n"
+    )
     ran = three.run("why-depends", "tool", "lib")
     assert (ran.code, ran.out) == (1, "")
     assert "tool does not depend on lib" in ran.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -62,6 +63,31 @@ def test_what_a_process_uses_or_has_made_stays_while_it_lives(store: Store, chai
         assert not store.intact(fresh)
     gc.collect_garbage(store)
     assert alive(store, chain) == set()
+
+
+def test_who_looks_at_processes_disturbs_none_that_is_just_starting(
+    store: Store, chain: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making its file and locking it, a process looks dead. (The stress test found it.)"""
+    real = fcntl.flock
+    looked = False
+
+    def flock(file: int, mode: int) -> None:
+        nonlocal looked
+        if not looked and "/temproots/" in str(Path(f"/proc/self/fd/{file}").readlink()):
+            looked = True
+            gc.plan(store)
+            gc.why_live(store, chain["zlib"])
+            gc.all_roots(store)
+        real(file, mode)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with store.temp_roots() as use:
+        use.add(chain["zlib"])
+        monkeypatch.undo()
+        assert looked
+        gc.collect_garbage(store)
+        assert alive(store, chain) == {"zlib"}
 
 
 def test_what_a_killed_process_used_goes(store: Store, chain: dict[str, str]) -> None:

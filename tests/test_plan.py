@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -28,10 +29,12 @@ def graphs(draw: st.DrawFn) -> Graph:
     names = [f"n{i}" for i in draw(st.permutations(range(size)))]
     graph: Graph = {}
     for number, name in enumerate(names):
-        if number == 0 or draw(st.booleans()) and draw(st.booleans()):
+        if number == 0 or (draw(st.booleans()) and draw(st.booleans())):
             graph[name] = Fetch(name, "1", "", "", draw(st.integers(0, 100)))
         else:
-            graph[name] = build(name, draw(st.lists(st.sampled_from(names[:number]), unique=True, max_size=4)))
+            graph[name] = build(
+                name, draw(st.lists(st.sampled_from(names[:number]), unique=True, max_size=4))
+            )
     shuffled = draw(st.permutations(list(graph)))
     return {name: graph[name] for name in shuffled}
 
@@ -60,7 +63,9 @@ def test_a_closure_is_complete_has_no_doubles_and_has_inputs_first(case: tuple[G
 
 
 @given(graphs_roots_and_done)
-def test_pending_is_what_can_be_reached_through_what_is_not_done(case: tuple[Graph, list[str], set[str]]) -> None:
+def test_pending_is_what_can_be_reached_through_what_is_not_done(
+    case: tuple[Graph, list[str], set[str]],
+) -> None:
     graph, roots, done = case
     asked: list[str] = []
 
@@ -101,7 +106,7 @@ def test_a_path_is_a_chain_of_inputs_and_none_is_shorter(case: tuple[Graph, str,
         assert shortest is None
     else:
         assert (path[0], path[-1], len(path) - 1) == (start, end, shortest)
-        assert all(b in inputs_of(graph[a]) for a, b in zip(path, path[1:], strict=False))
+        assert all(b in inputs_of(graph[a]) for a, b in itertools.pairwise(path))
 
 
 @given(graphs_and_roots)
@@ -126,7 +131,8 @@ def test_graphs_may_be_deeper_than_pythons_stack() -> None:
 
 leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=20)
 records = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    leaves,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
 )
 
 

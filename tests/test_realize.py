@@ -109,7 +109,9 @@ def test_a_build_sees_exactly_the_environment_that_its_derivation_names(project:
     project.recipe("lib", ': > "$out/x"')
     fields = {"host_inputs": ["lib"], "env": {"FLAVOUR": "plain"}}
     project.recipe("app", 'tr "\\0" "\\n" < /proc/self/environ > "$out/env"', **fields)
-    seen = dict(line.split("=", 1) for line in (project.realized("app", "-j3") / "env").read_text().splitlines())
+    seen = dict(
+        line.split("=", 1) for line in (project.realized("app", "-j3") / "env").read_text().splitlines()
+    )
     declared = project.ok("show", "app").json()["env"]
     of_the_machine = {"JOBS": "3", "MAKEFLAGS": " -j3 --jobserver-auth=fifo:/dev/jobserver"}
     of_the_shell = {key: seen.pop(key) for key in ("PWD", "SHLVL", "OLDPWD") if key in seen}
@@ -165,7 +167,13 @@ def test_an_output_is_canonical_whatever_the_build_did_to_modes_and_times(projec
     """
     project.recipe("app", script)
     path = project.realized("app")
-    for entry, mode in (("plain", 0o444), ("run", 0o555), ("folder", 0o555), ("folder/x", 0o444), ("", 0o555)):
+    for entry, mode in (
+        ("plain", 0o444),
+        ("run", 0o555),
+        ("folder", 0o555),
+        ("folder/x", 0o444),
+        ("", 0o555),
+    ):
         status = (path / entry).lstat()
         assert (stat.S_IMODE(status.st_mode), status.st_mtime) == (mode, 0), entry
         assert status.st_uid == os.geteuid(), entry
@@ -177,7 +185,11 @@ def test_dry_run_builds_nothing(project: Project) -> None:
     before = project.objects()
     ran = project.ok("realize", "--dry-run", "app")
     assert ran.out == ""
-    for words in ("would fetch lib-1.0 (source)  10.0 KiB", "would unpack lib-1.0", "would build app-1 (x86_64)"):
+    for words in (
+        "would fetch lib-1.0 (source)  10.0 KiB",
+        "would unpack lib-1.0",
+        "would build app-1 (x86_64)",
+    ):
         assert words in ran.err
     assert project.server.requests == []
     assert project.objects() == before
@@ -312,7 +324,9 @@ TAKE = "timeout 5 dd if=/dev/jobserver bs=1 count=1 2>&1"
 
 
 def test_a_build_can_take_the_jobs_that_are_left_and_no_more(project: Project) -> None:
-    project.recipe("app", f'{TAKE} | tee "$out/x"\n! timeout 0.5 dd if=/dev/jobserver bs=1 count=1 || false\n')
+    project.recipe(
+        "app", f'{TAKE} | tee "$out/x"\n! timeout 0.5 dd if=/dev/jobserver bs=1 count=1 || false\n'
+    )
     assert "1+0 records in" in (project.realized("app", "-j2") / "x").read_text()
 
 
@@ -422,5 +436,7 @@ def test_archives_of_the_test_are_the_same_each_time() -> None:
 
 
 def test_python_m_hermetic_is_the_command(project: Project) -> None:
-    done = subprocess.run(project.command("--version"), env=project.environment, capture_output=True, text=True)
+    done = subprocess.run(
+        project.command("--version"), env=project.environment, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout.split()[0]) == (0, "hermetic,")

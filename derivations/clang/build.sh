@@ -40,7 +40,7 @@ answers=$out/share/config.site
 answer() { echo "$1=\${$1='$2'}"; }
 
 # Functions: the index of libc.a names all that a program can link. It is the first member: its size in the header,
-# then a count (big-endian), as many numbers, and the names. Headers: those that compile.
+# then a count (big-endian), as many numbers, and the names. Headers: musl's, each of which can be included alone.
 libc=$sysroot/usr/lib/libc.a
 size=$(head -c 66 "$libc" | tail -c 10 | tr -d ' ')
 count=$(head -c 72 "$libc" | tail -c 4 | od -An -tu1 | awk '{ print (($1 * 256 + $2) * 256 + $3) * 256 + $4 }')
@@ -48,14 +48,11 @@ tail -c +$((73 + 4 * count)) "$libc" | head -c $((size - 4 - 4 * count)) | tr '\
     grep -E '^[a-zA-Z_][a-zA-Z0-9_]*$' | sort -u >/tmp/functions
 (cd "$sysroot/usr/include" && find . -maxdepth 1 -name '*.h' && find arpa net netinet netpacket sys -name '*.h') |
     sed 's,^\./,,' | sort >/tmp/headers
-while read -r header; do
-    echo "#include <$header>" | "$out/bin/cc" -x c -w -fsyntax-only - 2>/dev/null && echo "$header"
-done </tmp/headers >/tmp/usable
 {
     sed 's/^/func_/; s/$/ yes/' /tmp/functions
-    tr ./+- ____ </tmp/usable | sed 's/^/header_/; s/$/ yes/'
+    tr ./+- ____ </tmp/headers | sed 's/^/header_/; s/$/ yes/'
     # Not in this C library, and often asked for.
-    for name in __fpending __secure_getenv _getpty arc4random arc4random_buf bind_textdomain_codeset chflags close_range \
+    for name in __secure_getenv _getpty arc4random arc4random_buf bind_textdomain_codeset chflags close_range \
         closefrom ctermid_r dlvsym explicit_memset fdwalk getattrlist getpwnam_r_np lchflags lchmod mach_absolute_time \
         plock rtpSpawn setproctitle strtonum; do
         grep -qx "$name" /tmp/functions || echo "func_$name no"

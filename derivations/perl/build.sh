@@ -8,13 +8,13 @@ mkdir -p "$out/bin" "$out/lib/File"
 cp miniperl "$out/bin/"
 cp -r lib/. dist/Carp/lib/. dist/Exporter/lib/. dist/constant/lib/. dist/PathTools/lib/. cpan/File-Path/lib/. \
     cpan/Getopt-Long/lib/. cpan/Text-ParseWords/lib/. cpan/parent/lib/. dist/base/lib/. dist/FindBin/lib/. "$out/lib/"
-cp dist/PathTools/Cwd.pm ext/re/re.pm "$out/lib/"
+cp dist/PathTools/Cwd.pm "$out/lib/"
 rm -rf "$out/lib/unicore" "$out/lib/perl5db.pl" "$out/lib/buildcustomize.pl"
 find "$out/lib" \( -name '*.t' -o -name '*.pod' \) -exec rm -f {} +
 
 sed -i '/^cf_time=/d; /^## Configuration time/d' "$out/lib/Config_heavy.pl"
 
-# What Configure scripts use of the compiled or generated modules lib, IPC::Cmd, Pod::Usage, POSIX, Scalar::Util and File::Glob, in plain perl.
+# What Configure scripts use of the compiled or generated modules lib, IPC::Cmd, Pod::Usage, POSIX, re, Scalar::Util and File::Glob, in plain perl.
 mkdir "$out/lib/IPC" "$out/lib/Scalar"
 cat >"$out/lib/lib.pm" <<'EOF'
 package lib;
@@ -38,6 +38,11 @@ EOF
 cat >"$out/lib/POSIX.pm" <<EOF
 package POSIX;
 sub uname { return ('Linux', 'localhost', '0', '0', '${build_system%%-*}') }
+1;
+EOF
+cat >"$out/lib/re.pm" <<'EOF'
+package re;
+sub import { }
 1;
 EOF
 cat >"$out/lib/Scalar/Util.pm" <<'EOF'

@@ -28,7 +28,7 @@ def command(session: Session, target: str) -> None:
 
 
 def _find(session: Session, target: str) -> Path | None:
-    """The log of a derivation id; of the target as it stands now; or of what was last built under the name."""
+    """The log of a derivation id; of the target as it stands now; or of the last build under that name."""
     if (path := session.store.log_path(target)).exists():
         return path
     unknown: UsageError | None = None

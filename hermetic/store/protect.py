@@ -15,8 +15,9 @@ The protocol, and why nothing in use is ever deleted:
    its adder was killed; and never a registered one that its adder has not protected.
 4. Roots are made under the shared lock too. The collector compares the roots with those that it planned with,
    under the exclusive lock, and plans anew when they are not the same.
-5. A file in `temproots/` that can be locked belongs to no living process and is removed. It is made and
-   locked under the shared lock, so the collector cannot see it between the two.
+5. A file in `temproots/` that can be locked belongs to no living process and is removed, but only under the
+   exclusive lock: it is made and locked under the shared one, so the collector cannot see it between the two.
+   Whoever looks without the exclusive lock removes nothing.
 
 Locks are taken in this order: a build's own lock, `gc.lock`, the database. None is waited for while a later
 one is held, so there is no deadlock.
@@ -112,17 +113,20 @@ class TempRoots:
             self._names.clear()
 
 
-def living(layout: Layout) -> dict[str, tuple[str, ...]]:
-    """What running processes protect: process in words to names of objects. Files of dead ones are removed.
+def living(layout: Layout, *, clear: bool = False) -> dict[str, tuple[str, ...]]:
+    """What running processes protect: process in words to names of objects.
 
-    To be called under the exclusive lock; without it, the answer is of the past.
+    Args:
+        clear: remove the files of dead processes. Only for who holds the lock exclusively: a file that is
+            made at this moment looks like one of the dead. Without that lock, the answer is of the past.
     """
     result: dict[str, tuple[str, ...]] = {}
     for path in sorted(layout.temp_roots.iterdir()):
         free = flocks.try_folder(path)
         if free is not None:
-            with suppress(OSError):
-                path.unlink()
+            if clear:
+                with suppress(OSError):
+                    path.unlink()
             os.close(free)
             continue
         with suppress(FileNotFoundError):

@@ -20,7 +20,7 @@ from hermetic.tree.manifest import Entry, Kind, Manifest
 INLINE: Final = 256 * 1024  # files up to here are hashed where they are met; larger ones by a pool of threads
 HUGE: Final = 32 << 20  # one file from here on is hashed by several threads together
 CHUNK: Final = 1 << 20
-HUGE_CHUNK: Final = 8 << 20
+HUGE_CHUNK: Final = 2 << 20  # what is read must still be in the cache when it is hashed
 
 
 def scan(path: str | bytes | os.PathLike[str], *, threads: int | None = None) -> Manifest:

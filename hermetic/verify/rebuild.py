@@ -31,9 +31,10 @@ from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Failed, Finished, Listener, Planned, Started
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
-from hermetic.sandbox.spec import SandboxSpec
+from hermetic.sandbox.spec import Mount, SandboxSpec
 from hermetic.store import Store
 from hermetic.verify.perturb import Perturbations, perturbed
+from hermetic.verify.reorder import unlike
 from hermetic.verify.verdict import Verdict
 
 _ROOM: Final = 6 << 30  # bytes that a place must have free: the compiler, sources, objects of a large build
@@ -85,7 +86,7 @@ class Rebuilder:
             place = self._place(stack, space)
             jobserver = Jobserver(space / "jobserver", 1 if one_job else self.jobs)
             stack.callback(jobserver.close)
-            self._executor = _Perturbing(jobserver, self._listener, self.on)
+            self._executor = _Perturbing(jobserver, self._listener, self.on, self._original)
             stack.callback(self._executor.close)
             verdicts: list[Verdict] = []
 
@@ -119,15 +120,19 @@ class Rebuilder:
         other.mkdir(parents=True)
         return other
 
+    def _original(self, drv_id: str) -> Path:
+        return self.store.path(self.objects[drv_id])
+
     def _input(self, drv_id: str, place: Path) -> Path:
         """An input as the rebuild gets it: a copy elsewhere, its folders filled in another order."""
-        original = self.store.path(self.objects[drv_id])
+        original = self._original(drv_id)
         if "place" not in self.on:
             return original
         with self._mutex:
             if drv_id not in self._copies:
                 copy = place / f"input-{len(self._copies)}"
                 tree.copy(original, copy)
+                unlike(copy, original)
                 self._copies[drv_id] = copy
             return self._copies[drv_id]
 
@@ -184,9 +189,19 @@ class Rebuilder:
 class _Perturbing(LocalExecutor):
     """Runs builds in a perturbed sandbox."""
 
-    def __init__(self, jobserver: Jobserver, listener: Listener, on: Perturbations) -> None:
+    def __init__(
+        self, jobserver: Jobserver, listener: Listener, on: Perturbations, original: Callable[[str], Path]
+    ) -> None:
         super().__init__(jobserver, listener)
         self._on = on
+        self._original = original
+
+    def lay_out(self, drv: Build, inputs: Mapping[str, Path], work: Path) -> tuple[Mount, ...]:
+        mounts = super().lay_out(drv, inputs, work)
+        if "place" in self._on:
+            for path, drv_id in drv.sources.items():
+                unlike(work / path.lstrip("/"), self._original(drv_id))
+        return mounts
 
     def adjust(self, spec: SandboxSpec) -> SandboxSpec:
         return perturbed(super().adjust(spec), self._on)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+SECONDS = 600  # for one check; an emulated machine is slow
 HERE = Path(__file__).resolve().parent
 CHECKS: dict[str, Callable[[], object]] = {}
 STATIC_MODULES = """
@@ -767,7 +769,6 @@ def sockets() -> None:
 @check
 def signals_and_faulthandler() -> None:
     import faulthandler
-    import signal
 
     seen = []
     old = signal.signal(signal.SIGUSR1, lambda *_: seen.append("usr1"))
@@ -857,12 +858,18 @@ def interactive_prompt() -> None:
     assert "42" in process.stdout, process
 
 
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"not done after {SECONDS} s")
+
+
 def main(words: list[str]) -> int:
     failed = []
+    signal.signal(signal.SIGALRM, _too_long)
     for name, function in CHECKS.items():
         if words and not any(word in name for word in words):
             continue
         start = time.monotonic()
+        signal.alarm(SECONDS)
         try:
             function()
         except BaseException:
