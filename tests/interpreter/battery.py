@@ -7,6 +7,7 @@ Prints a line for each check, and a traceback for each that failed. Exit status:
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import platform
 import signal
@@ -346,6 +347,7 @@ def sqlite_full_text_search() -> None:
     db.create_function("twice", 1, lambda x: 2 * x)
     assert db.execute("select twice(21)").fetchone() == (42,)
     assert sqlite3.threadsafety == 3
+    db.commit()
     copy = sqlite3.connect(":memory:")
     db.backup(copy)
     assert copy.execute("select count(*) from t").fetchone() == (2,)
@@ -768,8 +770,6 @@ def sockets() -> None:
 
 @check
 def signals_and_faulthandler() -> None:
-    import faulthandler
-
     seen = []
     old = signal.signal(signal.SIGUSR1, lambda *_: seen.append("usr1"))
     os.kill(os.getpid(), signal.SIGUSR1)
@@ -870,6 +870,7 @@ def main(words: list[str]) -> int:
             continue
         start = time.monotonic()
         signal.alarm(SECONDS)
+        faulthandler.dump_traceback_later(SECONDS + 60, exit=True)  # if even the signal is not heard
         try:
             function()
         except BaseException:
