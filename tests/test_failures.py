@@ -247,6 +247,16 @@ def test_ctrl_c_reaches_a_whole_process_group_as_on_a_terminal(project: Project)
     assert is_clean(project, "30.577")
 
 
+def test_a_polite_request_to_end_is_like_ctrl_c(project: Project) -> None:
+    project.recipe("app", "sleep 30.633")
+    with project.start("realize", "app") as running:
+        project.log(running, "building app-1")
+        assert stopped(running, signal.SIGTERM) < 3
+        assert running.returncode == 130
+    assert project.leftovers() == []
+    assert is_clean(project, "30.633")
+
+
 def test_ctrl_c_stops_a_download_which_goes_on_where_it_stopped(project: Project) -> None:
     data = archive("lib-1.0", {"text": "x" * 300_000})
     path = project.source("lib", {"text": "x" * 300_000})

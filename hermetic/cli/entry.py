@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -15,6 +16,7 @@ def main() -> None:
     """Entry point of the `hermetic` command."""
     paths = known(sys.argv[1:])
     if paths is None:
+        gc.set_threshold(50_000)  # thousands of derivations, and little garbage: the default looks too often
         from hermetic.cli.main import main as whole
 
         whole()
