@@ -14,9 +14,9 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,12 +32,13 @@ from hermetic.realize.events import Failed, Finished, Listener, Planned, Started
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.sandbox.spec import Mount, SandboxSpec
-from hermetic.store import Store
+from hermetic.store import Store, flocks
 from hermetic.verify.perturb import Perturbations, perturbed
 from hermetic.verify.reorder import unlike
 from hermetic.verify.verdict import Verdict
 
 _ROOM: Final = 6 << 30  # bytes that a place must have free: the compiler, sources, objects of a large build
+_ELSEWHERE: Final = "hermetic-elsewhere-"
 _SEED: Final = 0x5EED  # of the other order; a fixed one, so that a finding can be seen again
 
 
@@ -115,7 +116,7 @@ class Rebuilder:
             return space
         for candidate in ("/dev/shm", tempfile.gettempdir()):
             if os.access(candidate, os.W_OK) and shutil.disk_usage(candidate).free > _ROOM:
-                return Path(stack.enter_context(_temporary(candidate)))
+                return stack.enter_context(_temporary(Path(candidate)))
         other = space / "an-other" / "place"
         other.mkdir(parents=True)
         return other
@@ -207,19 +208,26 @@ class _Perturbing(LocalExecutor):
         return perturbed(super().adjust(spec), self._on)
 
 
-class _temporary:
-    """A folder of a random name that is removed with all that is read-only in it."""
+@contextmanager
+def _temporary(parent: Path) -> Iterator[Path]:
+    """A folder of a random name, removed at the end with all that is read-only in it.
 
-    def __init__(self, parent: str) -> None:
-        self._parent = parent
-
-    def __enter__(self) -> str:
-        self.path = tempfile.mkdtemp(prefix="hermetic-elsewhere-", dir=self._parent)
-        Path(self.path).chmod(0o755)
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        tree.remove(self.path)
+    It is locked as long as its process lives: whoever comes next removes those that nobody holds.
+    """
+    for left in parent.glob(f"{_ELSEWHERE}*"):
+        lock = flocks.try_folder(left) if left.lstat().st_uid == os.geteuid() else None
+        if lock is not None:
+            tree.remove(left)
+            os.close(lock)
+    path = Path(tempfile.mkdtemp(prefix=_ELSEWHERE, dir=parent))
+    path.chmod(0o755)
+    lock = flocks.try_folder(path)
+    try:
+        yield path
+    finally:
+        tree.remove(path)
+        if lock is not None:
+            os.close(lock)
 
 
 def _facts(place: Path, store: Path) -> BuildFacts:

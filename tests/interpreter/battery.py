@@ -93,7 +93,7 @@ def every_module_of_the_library_imports() -> None:
     # What needs another system or Tcl/Tk, and what does things when it is imported.
     absent = (
         "_gdbm _dbm _tkinter tkinter idlelib turtle turtledemo _scproxy _winapi _wmi msvcrt nt winreg "
-        "winsound _overlapped antigravity this _aix_support _android_support _ios_support _osx_support _msi _crypt"
+        "winsound _overlapped antigravity this _aix_support _android_support _ios_support _osx_support _msi"
     )
     warnings.simplefilter("ignore")
     for name in sorted(sys.stdlib_module_names - set(absent.split(" "))):
