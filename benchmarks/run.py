@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Path, Path, Nix | None], Iterator[Case]]]
 def main() -> int:
     args = _arguments()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the scratch folder is removed
     scratch = Path(tempfile.mkdtemp(prefix="hermetic-benchmarks-", dir=args.scratch)).resolve()
     facts = machine.facts(scratch)
     results: list[tuple[str, Result]] = []
@@ -80,7 +82,9 @@ def _run(name: str, scratch: Path, rounds: int, shell: str | None) -> Iterator[t
             print(f"{name}: nix-store is not installed, so hermetic is measured alone", file=sys.stderr)
         for case in _BENCHMARKS[name](folder, busybox, nix):
             print(f"{name}: {case.title} ...", file=sys.stderr, flush=True)
-            yield name, measure(case, rounds)
+            result = measure(case, rounds)
+            print("    " + "  ".join(filter(None, _row(result)[1:])), file=sys.stderr, flush=True)
+            yield name, result
     except Failed as failure:
         print(f"{name}: skipped: {failure}", file=sys.stderr)
     finally:
