@@ -22,7 +22,8 @@ def pin(name: str, version: str = "1.0", content: bytes | None = None, mirrors: 
 
 BASE = {
     "flake-like.lock": "format = 1\n" + "\n".join(pin(n) for n in ("busybox", "app", "lib", "tool")),
-    "derivations/busybox/recipe.toml": 'name = "busybox"\nsource = "busybox"\nseed = true\nsystems = ["x86_64"]\n',
+    "derivations/busybox/recipe.toml": 'name = "busybox"\nsource = "busybox"\nseed = true\n'
+    'systems = ["x86_64"]\n',
     "derivations/userland/recipe.toml": 'name = "userland"\nversion = "1"\ntoolchain = "none"\n'
     'build-inputs = ["busybox"]\nsystems = ["x86_64"]\n',
     "derivations/userland/build.sh": "install-applets\n",
@@ -36,7 +37,8 @@ BASE = {
     "derivations/lib/build.sh": "make\nmake install\n",
     "patches/lib/0001-a.patch": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n",
     "patches/lib/0002-b.patch": "--- a/y\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n",
-    "derivations/app/recipe.toml": 'name = "app"\nsource = "app"\nbuild-inputs = ["tool"]\nhost-inputs = ["lib"]\n'
+    "derivations/app/recipe.toml": 'name = "app"\nsource = "app"\nbuild-inputs = ["tool"]\n'
+    'host-inputs = ["lib"]\n'
     '[env]\nFLAVOUR = "plain"\n[target.aarch64.env]\nBOARD = "yes"\n',
     "derivations/app/build.sh": "./configure\nmake\nmake install\n",
     "derivations/other/recipe.toml": 'name = "other"\nversion = "7"\n',

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from hermetic import project as projects
-from hermetic.derivation import Build, Fetch, Patch, Unpack, build_key, derivation_id
+from hermetic.derivation import Build, Derivation, Fetch, Patch, Unpack, build_key, derivation_id
 from hermetic.instantiate import Evaluator
 from hermetic.systems import SYSTEMS
 from tests.projects import BASE, edited, files, pin, root
@@ -203,7 +203,7 @@ BUILD = Build(
 
 # Written down once, by hand. When one of these changes, the format has changed: give the hashing domains of
 # hermetic/hashing.py a new version, and say in CHANGELOG.md that every store is to be built anew.
-GOLDEN = {
+GOLDEN: dict[str, tuple[Derivation, str, str]] = {
     "fetch": (
         FETCH,
         "g6kevt5bgugdbqjlbmrzswevsfdk2zob77gkldkyjm2bapor2r5q",
