@@ -5,6 +5,7 @@ lib=$out/lib/python$short
 # The prefix is only a placeholder: the interpreter looks for its library relative to itself. Without dynamic loading all
 # modules are built in. Configure links with the libraries' bitcode, which needs no optimization there.
 export CONFIG_SITE="$CONFIG_SITE $build_python/share/config.site" PKG_CONFIG=no
+unset PKG_CONFIG_LIBDIR
 ./configure --build=x86_64-build-linux-musl --host="$system" --prefix=/PREFIX --with-build-python="$python" \
     --enable-ipv6 --disable-test-modules --without-static-libpython --without-ensurepip --with-computed-gotos \
     --with-readline=editline --with-openssl="$openssl" --with-dbmliborder= \
@@ -19,10 +20,12 @@ export CONFIG_SITE="$CONFIG_SITE $build_python/share/config.site" PKG_CONFIG=no
 # No path of the build in what describes the build.
 neutral() {
     sed -i -E -e "s# *-[IL]/hermetic/[^ \"']*##g" -e "s#/hermetic/[^ \"']*/##g" -e 's#/build/source#.#g' \
-        -e 's# *-Wl,--lto-O0##g' "$@"
+        -e 's# *-Wl,--lto-O0##g' -e 's#\bllvm-(ar|ranlib)\b#\1#g' "$@"
 }
 
-make EXTRA_CFLAGS=-flto "libpython$short.a" pybuilddir.txt
+# Flags that only serve this build are given to make, so that sysconfig does not tell them.
+make pybuilddir.txt
+make EXTRA_CFLAGS=-flto "libpython$short.a"
 
 # The library is compiled while one core links. Left out: what needs Tcl/Tk, and the tests.
 mkdir -p "$lib/lib-dynload" "$out/bin"

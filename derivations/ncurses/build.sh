@@ -4,6 +4,8 @@ terminals=alacritty,ansi,cygwin,dumb,foot,gnome-256color,kitty,konsole,konsole-2
 putty-256color,rxvt,rxvt-256color,screen,screen-256color,st,st-256color,tmux,tmux-256color,vt100,vt102,vt220,vt320,\
 vte-256color,xterm,xterm-256color,xterm-color,xterm-direct
 
+# Configure would choose flags that keep times and owners in archives.
+export cf_cv_ar_flags=-crD
 ./configure --build="$build_system" --host="$system" --with-build-cc="$CC_FOR_BUILD" --prefix="$out" --datadir=/usr/share \
     --enable-widec --enable-overwrite --enable-ext-colors --enable-pc-files --with-pkg-config-libdir="$out/lib/pkgconfig" \
     --without-cxx --without-cxx-binding --without-ada --without-debug --without-manpages --without-tests --without-progs \

@@ -29,7 +29,9 @@ def compare_with(session: Session, instances: list[Instance], source: str, as_js
     Raises:
         NotReproducible: they disagree about a derivation.
     """
-    result = published.agreement(ours(session.store, instances), theirs(source))
+    mine = ours(session.store, instances)
+    asked = {entry.drv for entry in mine}
+    result = published.agreement(mine, [entry for entry in theirs(source) if entry.drv in asked])
     if as_json:
         write_json(msgspec.to_builtins(result))
     else:

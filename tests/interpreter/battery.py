@@ -189,7 +189,8 @@ def sysconfig_tells_where_it_stands() -> None:
     assert values["LIBDIR"] == base + "/lib" and values["BINDIR"] == base + "/bin", values
     wrong = {k: v for k, v in values.items() if isinstance(v, str) and ("/PREFIX" in v or "/hermetic" in v)}
     assert not wrong, wrong
-    assert values["CC"].split()[0] == "cc", values["CC"]
+    assert (values["CC"], values["AR"], values["LDFLAGS"]) == ("cc", "ar", "")
+    assert "-flto" not in values["CFLAGS"], values["CFLAGS"]
     assert Path(sysconfig.get_config_h_filename()).is_file()
     assert Path(sysconfig.get_makefile_filename()).is_file()
     assert sysconfig.get_platform() == f"linux-{platform.machine()}"
