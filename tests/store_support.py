@@ -16,9 +16,13 @@ from types import FrameType
 import pytest
 
 from hermetic import hashing, tree
+from hermetic.collect import Options
 from hermetic.store import Realisation, Store
 from hermetic.store.integrity import verify
 
+STEP = int(os.environ.get("HERMETIC_TEST_STEP", "3"))
+ROUNDS = int(os.environ.get("HERMETIC_TEST_ROUNDS", "15"))
+ONLY_ROOTS = Options(keep_derivations=False, keep_sources=False)
 NOBODY = 65534
 
 
@@ -211,3 +215,25 @@ ALTERATIONS: dict[str, Callable[[Path], None]] = {
 
 def rewrite(text: str) -> Callable[[list[Realisation], Path], Path]:
     return lambda _made, space: write_tree(space / "again", text)
+
+
+def make_chain(tmp_path: Path) -> dict[str, str]:
+    """python <- (zlib, clang), zlib <- (clang, zlib's sources <- archive); and one that nobody needs.
+
+    Made by a process that has ended, so that nothing protects it.
+    """
+    with Store.open(tmp_path / "store") as store:
+        names = {"archive": put(store, "archive", system="")}
+        names["source"] = put(store, "source", system="", inputs=(names["archive"],))
+        names["clang"] = put(store, "clang")
+        names["zlib"] = put(store, "zlib", inputs=(names["clang"], names["source"]))
+        names["python"] = put(store, "python", inputs=(names["zlib"], names["clang"]))
+        names["other"] = put(store, "other", inputs=(names["clang"],))
+    return names
+
+
+def alive(store: Store, names: dict[str, str]) -> set[str]:
+    there = {info.name for info in store.objects()}
+    for label, name in names.items():
+        assert store.path(name).exists() == (name in there), label
+    return {label for label, name in names.items() if name in there}

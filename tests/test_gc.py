@@ -15,11 +15,7 @@ from hermetic import collect, gc, hashing
 from hermetic.collect import Options
 from hermetic.errors import BuildFailure, StoreError
 from hermetic.store import Info, Reference, Store
-from tests.store_support import check, ident, put, write_tree
-
-STEP = int(os.environ.get("HERMETIC_TEST_STEP", "3"))
-ROUNDS = int(os.environ.get("HERMETIC_TEST_ROUNDS", "15"))
-ONLY_ROOTS = Options(keep_derivations=False, keep_sources=False)
+from tests.store_support import ONLY_ROOTS, alive, check, ident, make_chain, write_tree
 
 
 @pytest.fixture
@@ -30,25 +26,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def chain(tmp_path: Path) -> dict[str, str]:
-    """python <- (zlib, clang), zlib <- (clang, zlib's sources <- archive); and one that nobody needs.
-
-    Made by a process that has ended, so that nothing protects it.
-    """
-    with Store.open(tmp_path / "store") as store:
-        names = {"archive": put(store, "archive", system="")}
-        names["source"] = put(store, "source", system="", inputs=(names["archive"],))
-        names["clang"] = put(store, "clang")
-        names["zlib"] = put(store, "zlib", inputs=(names["clang"], names["source"]))
-        names["python"] = put(store, "python", inputs=(names["zlib"], names["clang"]))
-        names["other"] = put(store, "other", inputs=(names["clang"],))
-    return names
-
-
-def alive(store: Store, names: dict[str, str]) -> set[str]:
-    there = {info.name for info in store.objects()}
-    for label, name in names.items():
-        assert store.path(name).exists() == (name in there), label
-    return {label for label, name in names.items() if name in there}
+    return make_chain(tmp_path)
 
 
 # -- the plan

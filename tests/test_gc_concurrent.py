@@ -13,13 +13,23 @@ from pathlib import Path
 import pytest
 
 from hermetic import gc, tree
-from hermetic.collect import Options
 from hermetic.store import Store, integrity
-from tests.store_support import WRITES, check, crash_at, ended, forked, ident, put, small_disk, write_tree
-
-STEP = int(os.environ.get("HERMETIC_TEST_STEP", "3"))
-ROUNDS = int(os.environ.get("HERMETIC_TEST_ROUNDS", "15"))
-ONLY_ROOTS = Options(keep_derivations=False, keep_sources=False)
+from tests.store_support import (
+    ONLY_ROOTS,
+    ROUNDS,
+    STEP,
+    WRITES,
+    alive,
+    check,
+    crash_at,
+    ended,
+    forked,
+    ident,
+    make_chain,
+    put,
+    small_disk,
+    write_tree,
+)
 
 
 @pytest.fixture
@@ -30,25 +40,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def chain(tmp_path: Path) -> dict[str, str]:
-    """python <- (zlib, clang), zlib <- (clang, zlib's sources <- archive); and one that nobody needs.
-
-    Made by a process that has ended, so that nothing protects it.
-    """
-    with Store.open(tmp_path / "store") as store:
-        names = {"archive": put(store, "archive", system="")}
-        names["source"] = put(store, "source", system="", inputs=(names["archive"],))
-        names["clang"] = put(store, "clang")
-        names["zlib"] = put(store, "zlib", inputs=(names["clang"], names["source"]))
-        names["python"] = put(store, "python", inputs=(names["zlib"], names["clang"]))
-        names["other"] = put(store, "other", inputs=(names["clang"],))
-    return names
-
-
-def alive(store: Store, names: dict[str, str]) -> set[str]:
-    there = {info.name for info in store.objects()}
-    for label, name in names.items():
-        assert store.path(name).exists() == (name in there), label
-    return {label for label, name in names.items() if name in there}
+    return make_chain(tmp_path)
 
 
 def test_what_a_process_uses_or_has_made_stays_while_it_lives(store: Store, chain: dict[str, str]) -> None:
