@@ -15,6 +15,7 @@ import contextlib
 import faulthandler
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -187,7 +188,8 @@ def sysconfig_tells_where_it_stands() -> None:
     base = sys.base_prefix
     values = sysconfig.get_config_vars()
     assert values["LIBDIR"] == base + "/lib" and values["BINDIR"] == base + "/bin", values
-    wrong = {k: v for k, v in values.items() if isinstance(v, str) and ("/PREFIX" in v or "/hermetic" in v)}
+    of_the_build = re.compile("/PREFIX|/hermetic/[a-z0-9_]+-linux-musl/")
+    wrong = {k: v for k, v in values.items() if isinstance(v, str) and of_the_build.search(v)}
     assert not wrong, wrong
     assert (values["CC"], values["AR"], values["LDFLAGS"]) == ("cc", "ar", "")
     assert "-flto" not in values["CFLAGS"], values["CFLAGS"]
