@@ -15,6 +15,7 @@ import pytest
 from hermetic import tree
 from hermetic.errors import UsageError
 from hermetic.sandbox.spec import SandboxSpec
+from hermetic.store.flocks import try_folder
 from hermetic.verify.perturb import NAMES, choose, perturbed
 from hermetic.verify.reorder import unlike
 from tests.servers import serving
@@ -128,7 +129,8 @@ def test_a_verification_registers_nothing_and_leaves_nothing(verified: Verified)
     assert verified.project.run("verify", "-j2", "random").code == 104
     assert verified.project.objects() == before
     assert verified.project.leftovers() == []
-    assert list(Path("/dev/shm").glob("hermetic-elsewhere-*")) == []
+    # Those of other verifications on this machine are locked by their processes.
+    assert [p for p in Path("/dev/shm").glob("hermetic-elsewhere-*") if try_folder(p) is not None] == []
 
 
 def test_the_report_for_people_names_file_and_both_sides(verified: Verified) -> None:
@@ -205,7 +207,8 @@ def test_ctrl_c_stops_a_verification_and_leaves_nothing(project: Project) -> Non
     assert eventually(lambda: not processes("30.371"), 2)
     project.ok("root", "list")
     assert project.leftovers() == []
-    assert list(Path("/dev/shm").glob("hermetic-elsewhere-*")) == []
+    # Those of other verifications on this machine are locked by their processes.
+    assert [p for p in Path("/dev/shm").glob("hermetic-elsewhere-*") if try_folder(p) is not None] == []
 
 
 def test_list_perturbations_says_what_each_makes_different(project: Project) -> None:
