@@ -7,14 +7,12 @@ import random
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hermetic import tree
 from hermetic.errors import StoreError
 from hermetic.store import Store, integrity
 from tests.store_support import (
@@ -202,15 +200,6 @@ def test_a_read_only_file_system_is_named(tmp_path: Path) -> None:
             assert store.intact(name)
             assert integrity.verify(store).clean
             assert store.realisation(ident("a")) is not None
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that ordinary users can reach, too."""
-    path = Path(tempfile.mkdtemp())
-    path.chmod(0o755)
-    yield path
-    tree.remove(path)
 
 
 def test_a_store_of_someone_else_is_refused_but_can_be_read(open_folder: Path) -> None:

@@ -135,6 +135,19 @@ def delete(session: Session, objects: tuple[str, ...]) -> None:
     print(f"freed {size(freed)}", file=sys.stderr)
 
 
+@command.command()
+@click.pass_obj
+def optimise(session: Session) -> None:
+    """Let files with the same content share disk space, across all objects."""
+    from hermetic.store.optimising import optimise as share
+
+    found = share(session.store)
+    for name in found.skipped:
+        click.echo(f"not as it was registered, left alone: {name}", err=True)
+    files, freed = found.files, size(found.freed)
+    print(f"{found.objects} objects: {files} more files share their content, freed {freed}", file=sys.stderr)
+
+
 @command.command(name="rebuild-db")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_obj

@@ -204,7 +204,7 @@ class Store:
                 return False
             if self.read_only:
                 return True
-            tree.canonicalise(path)
+            tree.canonicalise(path, unshare=False)
             mark = sentinel.take(os.fspath(path), sentinel.choose(manifest))
         except (StoreError, OSError):
             return False

@@ -99,7 +99,7 @@ def _objects(
             manifest = tree.scan(path)
             if manifest.content_hash != content_hash_of(name):
                 raise StoreError(f"{name} has another content")
-            tree.canonicalise(path)
+            tree.canonicalise(path, unshare=False)
             write_atomically(layout.manifest(name), manifest.encode())
             right[name] = manifest
         except StoreError:

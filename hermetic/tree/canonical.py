@@ -18,13 +18,16 @@ from hermetic.tree.kinds import is_root, refused
 _LABELS: Final = frozenset({"security.selinux", "security.SMACK64"})
 
 
-def canonicalise(path: str | bytes | os.PathLike[str]) -> None:
+def canonicalise(path: str | bytes | os.PathLike[str], *, unshare: bool = True) -> None:
     """Give a tree the one form in which it lies in the store; nothing that the manifest counts is changed.
 
     Modes become 0444, 0555 where the owner could execute, and 0555 for directories; set-id and sticky bits,
     extended attributes and ACLs go; times become 0; the owner becomes the caller. A file with several names
     (hard links) is copied, so that no inode is shared with anything: whoever changes the mode or the content
     of the other name would change the object.
+
+    Args:
+        unshare: False for what is in a store already, whose objects may share files among each other.
 
     Raises:
         StoreError: a socket, fifo or device is in the tree; or the operating system refused a change.
@@ -35,7 +38,7 @@ def canonicalise(path: str | bytes | os.PathLike[str]) -> None:
         if not stat.S_ISDIR(status.st_mode):
             if stat.S_ISLNK(status.st_mode):
                 raise refused(root, status.st_mode)
-            _canonical_leaf(root, status)
+            _canonical_leaf(root, status, unshare)
             return
         folders = [root]
         for folder in folders:  # grows while it is walked
@@ -47,15 +50,15 @@ def canonicalise(path: str | bytes | os.PathLike[str]) -> None:
                     if item.is_dir(follow_symlinks=False):
                         folders.append(item.path)
                     else:
-                        _canonical_leaf(item.path, item.stat(follow_symlinks=False))
+                        _canonical_leaf(item.path, item.stat(follow_symlinks=False), unshare)
         for folder in reversed(folders):  # children first: changing them changes the folder's time
             _canonical_attributes(folder, os.lstat(folder), 0o555)
 
 
-def _canonical_leaf(path: bytes, status: os.stat_result) -> None:
+def _canonical_leaf(path: bytes, status: os.stat_result, unshare: bool) -> None:
     mode = status.st_mode
     if stat.S_ISREG(mode):
-        if status.st_nlink > 1:
+        if unshare and status.st_nlink > 1:
             _break_hard_link(path, mode)
             status = os.lstat(path)
         _canonical_attributes(path, status, 0o555 if mode & 0o100 else 0o444)
