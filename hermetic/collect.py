@@ -36,12 +36,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         keep_recent: days; what was used within them stays. None: its last use keeps nothing.
         keep_derivations: keep what live objects were built from.
         keep_sources: keep the sources that live objects were built from.
+        pinned: names of objects that are kept as if a root named them: the project's seeds.
     """
 
     max_freed: int | None = None
     keep_recent: float | None = None
     keep_derivations: bool = True
     keep_sources: bool = True
+    pinned: frozenset[str] = frozenset()
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -79,7 +81,7 @@ def plan(
         now: Unix time, seconds.
     """
     everything = list(objects)
-    alive = live(references, roots, options).keys() | set(in_use)
+    alive = live(references, [*roots, *options.pinned], options).keys() | set(in_use)
     dead = sorted(
         [o for o in everything if o.name not in alive], key=lambda o: (o.last_used, o.registered_at, o.name)
     )

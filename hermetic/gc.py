@@ -210,10 +210,12 @@ def why_live(store: Store, name: str, options: Options = Options()) -> list[str]
         if name in used:
             return [f"in use by {who}", name]
     permanent = {root.object: root for root in reversed(store.roots())}
-    way = collect.why_live(name, store.references(), permanent, options)
+    way = collect.why_live(name, store.references(), [*permanent, *options.pinned], options)
     if way is None:
         return None
-    root = permanent[way[0]]
+    root = permanent.get(way[0])
+    if root is None:
+        return ["a seed of this project", *way]
     return [f"{'link' if root.kind == 'link' else 'root'} {root.name}", *way]
 
 

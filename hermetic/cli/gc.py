@@ -8,7 +8,7 @@ import sys
 import click
 
 from hermetic import gc
-from hermetic.cli.progress import size
+from hermetic.cli.progress import counted, size
 from hermetic.cli.session import Session, write_json
 from hermetic.collect import Options, Plan
 from hermetic.errors import UsageError
@@ -32,6 +32,12 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     show_default=True,
     help="Keep the sources of live objects.",
 )
+@click.option(
+    "--keep-seeds/--no-keep-seeds",
+    default=True,
+    show_default=True,
+    help="Keep the seeds that this project pins.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.pass_obj
 def command(
@@ -41,17 +47,21 @@ def command(
     keep_recent: float | None,
     keep_derivations: bool,
     keep_sources: bool,
+    keep_seeds: bool,
     as_json: bool,
 ) -> None:
     """Delete store objects that no root keeps alive, and what dead builds have left.
 
-    Roots are links made with `realize --out-link`, named ones (`hermetic root add`), and running builds.
+    Roots are links made with `realize --out-link`, named ones (`hermetic root add`), running builds, and the
+    seeds of the project (`hermetic seeds`), which may be hard to get again. Folders of failed builds go too,
+    unless --keep-recent spares them.
     """
     options = Options(
         max_freed=None if max_freed is None else _bytes(max_freed),
         keep_recent=keep_recent,
         keep_derivations=keep_derivations,
         keep_sources=keep_sources,
+        pinned=frozenset(session.pinned_seeds() if keep_seeds else ()),
     )
     plan = gc.plan(session.store, options)
     if as_json:
@@ -61,7 +71,7 @@ def command(
     if dry_run:
         return
     outcome = gc.collect_garbage(session.store, options, progress=_progress if sys.stderr.isatty() else None)
-    print(f"deleted {len(outcome.deleted)} objects, freed {size(outcome.freed)}", file=sys.stderr)
+    print(f"deleted {counted(len(outcome.deleted), 'object')}, freed {size(outcome.freed)}", file=sys.stderr)
 
 
 def _print(plan: Plan, dry_run: bool) -> None:
@@ -69,7 +79,7 @@ def _print(plan: Plan, dry_run: bool) -> None:
         click.echo(f"{info.name}  {size(info.size)}")
     verb = "would delete" if dry_run else "deleting"
     print(
-        f"{verb} {len(plan.delete)} objects, {size(plan.frees)}; "
+        f"{verb} {counted(len(plan.delete), 'object')}, {size(plan.frees)}; "
         f"{plan.live} live and {plan.kept} kept for other reasons, {size(plan.stays)}",
         file=sys.stderr,
     )

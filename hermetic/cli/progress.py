@@ -74,8 +74,12 @@ class Board:
         with self.lock:
             if isinstance(event, Planned):
                 self.plan = event
-                downloads = f"{event.fetches} downloads ({size(event.bytes)})"
-                return f"{event.total} steps at most: {event.builds} builds, {downloads}"
+                downloads = (
+                    f" and {counted(event.fetches, 'download')} ({size(event.bytes)})"
+                    if event.fetches
+                    else ""
+                )
+                return f"at most {counted(event.total, 'step')}: {counted(event.builds, 'build')}{downloads}"
             if isinstance(event, Started):
                 self.rows[event.drv_id] = Row(event)
                 self.waiting.pop(event.drv_id, None)
@@ -244,6 +248,11 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f}s"
     return f"{int(seconds) // 60}m{int(seconds) % 60:02d}s"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 object`, `2 objects`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def size(count: int) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from hermetic.cli.progress import size
 from hermetic.cli.session import Session, write_json
 from hermetic.errors import UsageError
+from hermetic.store import Root
 
 
 @click.group()
@@ -40,9 +41,13 @@ def remove(session: Session, name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_obj
 def list_roots(session: Session, as_json: bool) -> None:
-    """List the roots with the size and age of what they keep."""
-    sizes = {info.name: info.size for info in session.store.objects()}
+    """List the roots, and the seeds that are kept like them, with the size and age of what they keep."""
+    infos = {info.name: info for info in session.store.objects()}
+    sizes = {name: info.size for name, info in infos.items()}
     roots = session.store.roots()
+    for name, label in session.pinned_seeds().items():
+        if name in infos:
+            roots.append(Root("seed", label, name, infos[name].registered_at))
     if as_json:
         write_json([{**msgspec.to_builtins(r), "size": sizes.get(r.object, 0)} for r in roots])
         return

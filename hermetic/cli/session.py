@@ -103,6 +103,22 @@ class Session:
         """Instantiate targets, each once."""
         return [self.instance(target) for target in dict.fromkeys(targets)]
 
+    def pinned_seeds(self) -> dict[str, str]:
+        """The store objects of the project's seeds, as far as they are there, with their labels.
+
+        Raises:
+            HermeticError: the recipes cannot be evaluated.
+        """
+        try:
+            evaluator = self.evaluator()
+        except UsageError:
+            if self._project_dir:
+                raise
+            return {}
+        seeds = [name for name in evaluator.names if evaluator.recipe(name).seed]
+        found = [self.store.realisation(self.instance(name).graph.root) for name in seeds]
+        return {made.object: f"{made.name}-{made.version}" for made in found if made is not None}
+
     def object_of(self, text: str) -> str:
         """The store object meant by the path or name of an object, or by a realized target.
 

@@ -9,7 +9,7 @@ import time
 import click
 import msgspec
 
-from hermetic.cli.progress import size
+from hermetic.cli.progress import counted, size
 from hermetic.cli.session import Session, write_json
 from hermetic.errors import StoreError, UsageError
 
@@ -44,7 +44,9 @@ def path_info(session: Session, objects: tuple[str, ...], as_json: bool) -> None
         return
     for record in records:
         when = time.strftime("%Y-%m-%d", time.localtime(record["registered_at"]))
-        click.echo(f"{record['path']}  {size(record['size'])}, {record['files']} files, since {when}")
+        click.echo(
+            f"{record['path']}  {size(record['size'])}, {counted(record['files'], 'file')}, since {when}"
+        )
         if objects:
             for made in record["realisations"]:
                 click.echo(f"    derivation {made['drv_id']}, {made['seconds']:.1f} s")
@@ -59,7 +61,7 @@ def du(session: Session) -> None:
     infos = sorted(session.store.objects(), key=lambda info: info.size)
     for info in infos:
         click.echo(f"{size(info.size):>10}  {info.name}")
-    click.echo(f"{size(sum(i.size for i in infos)):>10}  {len(infos)} objects")
+    click.echo(f"{size(sum(i.size for i in infos)):>10}  {counted(len(infos), 'object')}")
 
 
 @command.command()
@@ -86,7 +88,7 @@ def verify(session: Session, objects: tuple[str, ...], repair: bool, jobs: int |
     if repair:
         restored = integrity.restore_records(store)
         if restored:
-            print(f"{restored} records were written anew", file=sys.stderr)
+            print(f"wrote {counted(restored, 'record')} anew", file=sys.stderr)
         if broken:
             from hermetic.cli.repairing import repair_all
 
@@ -94,7 +96,7 @@ def verify(session: Session, objects: tuple[str, ...], repair: bool, jobs: int |
             return
     if broken:
         raise StoreError(
-            f"{len(broken)} of {report.checked + len(report.missing)} objects are missing or altered",
+            f"missing or altered: {len(broken)} of {counted(report.checked + len(report.missing), 'object')}",
             hint="`hermetic store verify --repair` fetches or builds them once more",
         )
 
@@ -117,7 +119,7 @@ def _print(report: object) -> None:
         click.echo(f"foreign       {name}")
     for name in report.records:
         click.echo(f"record        {name}  (--repair writes it anew)")
-    print(f"{report.checked} objects hashed, {size(report.size)}", file=sys.stderr)
+    print(f"{counted(report.checked, 'object')} hashed, {size(report.size)}", file=sys.stderr)
 
 
 def _progress(done: int, hashed: int) -> None:
@@ -144,8 +146,8 @@ def optimise(session: Session) -> None:
     found = share(session.store)
     for name in found.skipped:
         click.echo(f"not as it was registered, left alone: {name}", err=True)
-    files, freed = found.files, size(found.freed)
-    print(f"{found.objects} objects: {files} more files share their content, freed {freed}", file=sys.stderr)
+    objects, files = counted(found.objects, "object"), counted(found.files, "file")
+    print(f"{objects}: {files} more share their content now, freed {size(found.freed)}", file=sys.stderr)
 
 
 @command.command(name="rebuild-db")
@@ -161,7 +163,9 @@ def rebuild_db(session: Session, as_json: bool) -> None:
     if as_json:
         write_json(msgspec.to_builtins(found) | {"old": str(found.old) if found.old else None})
         return
-    click.echo(f"{found.objects} objects and {found.realisations} realisations are registered")
+    click.echo(
+        f"registered {counted(found.objects, 'object')} and {counted(found.realisations, 'realisation')}"
+    )
     for name in found.altered:
         click.echo(f"altered, not registered: {name}")
     for name in found.unusable:

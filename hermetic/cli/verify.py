@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from hermetic import plan
-from hermetic.cli.progress import duration, showing
+from hermetic.cli.progress import counted, duration, showing
 from hermetic.cli.session import Session, write_json
 from hermetic.compare import describe
 from hermetic.derivation import Build
@@ -156,13 +156,13 @@ def _conclude(report: Report) -> None:
     bad = [v.label for v in report.verdicts if v.status == "differs"]
     failed = [v.label for v in report.verdicts if v.status == "failed"]
     if bad:
+        count = counted(len(report.verdicts), "rebuild")
         raise NotReproducible(
-            f"{len(bad)} of {len(report.verdicts)} rebuilds differ: {', '.join(dict.fromkeys(bad))}",
+            f"{len(bad)} of {count} differ: {', '.join(dict.fromkeys(bad))}",
             hint="--keep DIR leaves both trees; --perturb NAME finds which perturbation it is",
         )
     if failed:
-        raise BuildFailure(f"{len(failed)} rebuilds failed: {', '.join(dict.fromkeys(failed))}")
-    count = len(report.verdicts)
-    click.echo(
-        f"{count} rebuilds, all the same; perturbed: {', '.join(report.perturbed) or 'nothing'}", err=True
-    )
+        raise BuildFailure(f"{counted(len(failed), 'rebuild')} failed: {', '.join(dict.fromkeys(failed))}")
+    count = counted(len(report.verdicts), "rebuild")
+    perturbed = ", ".join(report.perturbed) or "nothing"
+    click.echo(f"{count}, the same bytes; perturbed: {perturbed}", err=True)

@@ -88,8 +88,9 @@ class Root(msgspec.Struct, frozen=True):
     """Something that keeps a store object alive.
 
     Attributes:
-        kind: `named` (made by hand), `link` (a result link elsewhere), `process` (a running one).
-        name: the root's name, the link's path, or the process in words.
+        kind: `named` (made by hand), `link` (a result link elsewhere), `process` (a running one), `seed` (pinned
+            by the project).
+        name: the root's name, the link's path, the process in words, or the seed's name.
         object: name of the store object.
         since: Unix time, seconds.
     """
