@@ -79,6 +79,31 @@ def checking(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     )
 
 
+def optimising(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+    """Four trees that have nine tenths of their files in common, as versions of a program have."""
+    store, trees = folder / "store", [_small(folder / f"tree-{n}", _FILES // 4) for n in range(4)]
+    for number, tree in enumerate(trees):
+        for file in range(0, _FILES // 4, 10):
+            with (tree / f"folder-{file // 100}" / f"file-{file}").open("ab") as out:
+                out.write(b"version %d" % number)
+
+    def renew() -> None:
+        remove(store)
+        work("add", store, *trees)
+
+    def renew_nix() -> None:
+        assert nix
+        nix.empty()
+        nix.run("nix-store", "--add", *map(str, trees))
+
+    yield Case(
+        f"share equal files among {_FILES:,}",
+        after(renew, lambda: work("optimise", store)),
+        after(renew_nix, nix.timed("nix-store", "--optimise")) if nix else None,
+        against_nix=1.0,
+    )
+
+
 def _large(path: Path, size: int, seed: int = 0) -> Path:
     block = random.Random(seed).randbytes(1 << 20)
     with path.open("wb") as file:

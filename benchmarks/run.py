@@ -25,6 +25,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Path, Path, Nix | None], Iterator[Case]]]
     "add-large": contents.adding_large,
     "add-small": contents.adding_small,
     "check": contents.checking,
+    "optimise": contents.optimising,
     "gc": collecting.collecting,
     "gc-many": collecting.collecting_many,
 }

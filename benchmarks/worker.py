@@ -43,6 +43,13 @@ def _check(store: Store, paths: list[Path]) -> None:
         raise SystemExit(f"the store is not sound: {report}")
 
 
+def _optimise(store: Store, paths: list[Path]) -> None:
+    from hermetic.store.optimising import optimise
+
+    if not optimise(store).files:
+        raise SystemExit("nothing was shared")
+
+
 def _plan(store: Store, paths: list[Path]) -> None:
     from hermetic import gc
 
@@ -62,6 +69,7 @@ _WORK: Final = {
     "add": _add,
     "take": _take,
     "check": _check,
+    "optimise": _optimise,
     "plan": _plan,
     "collect": _collect,
 }
