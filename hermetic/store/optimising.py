@@ -17,7 +17,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -31,6 +32,7 @@ from hermetic.store.workspaces import make_movable
 from hermetic.tree import Manifest
 
 _CHUNK: Final = 1 << 20
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK: Final = 512  # bytes that `st_blocks` counts in
 _FULL: Final = frozenset({errno.EMLINK, errno.ENOSPC, errno.EDQUOT})
 
@@ -106,6 +108,7 @@ class _Run:
 
     def __init__(self, store: Store, space: Path) -> None:
         self.store = store
+        self.start = os.fsencode(store.root) + b"/"
         self.link = os.fsencode(space / "link")
         self.files = 0
         self.freed = 0
@@ -114,47 +117,37 @@ class _Run:
 
     def share(self, places: list[Place]) -> None:
         """Make one inode of equal files. The one that has most names stays."""
-        known = [(os.lstat(self._path(place)), place) for place in self._present(places)]
-        known.sort(key=lambda item: -item[0].st_nlink)
-        while known:
-            (kept, first), *others = known
-            left = []
-            for status, place in others:
-                if status.st_ino == kept.st_ino:
-                    continue
-                if not self._replace(place, first, status):
-                    left.append((status, place))
-            known = left if len(left) < len(others) else []
-
-    def _present(self, places: list[Place]) -> Iterator[Place]:
-        return (place for place in places if os.path.lexists(self._path(place)))
+        found = [_File(self._path(place), place[0]) for place in places]
+        left = sorted([file for file in found if file.status], key=lambda file: -file.names)
+        while len(left) > 1:
+            kept, *others = left
+            with translated(kept.path, "share"):
+                # What cannot have more names makes place for the next; so does what was altered.
+                left = [file for file in others if not file.is_(kept) and not self._replace(file, kept)]
 
     def _path(self, place: Place) -> bytes:
         name, inside = place
-        start = os.fsencode(self.store.path(name))
+        start = self.start + name.encode()
         return start + b"/" + inside if inside else start
 
-    def _replace(self, place: Place, by: Place, status: os.stat_result) -> bool:
-        """Put a link to the file `by` in the place of another. False: it cannot have more names, or differs."""
-        path, source = self._path(place), self._path(by)
-        with translated(path, "share"):
-            if not _equal(source, path):
+    def _replace(self, file: _File, by: _File) -> bool:
+        """Put a link to one file in the place of another. False: it cannot have more names, or differs."""
+        if not file.equals(by):
+            return False
+        try:
+            os.link(by.path, self.link, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _FULL:
                 return False
-            try:
-                os.link(source, self.link, follow_symlinks=False)
-            except OSError as error:
-                if error.errno in _FULL:
-                    return False
-                raise
-            self.touched.update((place[0], by[0]))
-            if place[1]:
-                folder = path.rpartition(b"/")[0]
-                make_movable(Path(os.fsdecode(folder)))
-                self.folders.add(folder)
-            os.rename(self.link, path)
+            raise
+        self.touched.update((file.object, by.object))
+        folder = file.path.rpartition(b"/")[0]
+        if len(folder) > len(self.start) and folder not in self.folders:
+            make_movable(Path(os.fsdecode(folder)))
+            self.folders.add(folder)
+        os.rename(self.link, file.path)
         self.files += 1
-        if status.st_nlink == 1:
-            self.freed += status.st_blocks * _BLOCK
+        self.freed += file.bytes_alone
         return True
 
     def settle(self, manifests: dict[str, Manifest]) -> None:
@@ -171,15 +164,55 @@ class _Run:
             transaction.executemany("UPDATE objects SET sentinel = ? WHERE name = ?", marks)
 
 
-def _equal(a: bytes, b: bytes) -> bool:
-    """Whether two files have the same bytes, the same mode, and are regular."""
-    one = os.open(a, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+class _File:
+    """A file that may be shared, as it is now. `status` is None where it is no regular file any more."""
+
+    def __init__(self, path: bytes, object_name: str) -> None:
+        self.path = path
+        self.object = object_name
+        self.status: os.stat_result | None = None
+        self._content: bytes | None = None
+        with suppress(FileNotFoundError):
+            status = os.lstat(path)
+            self.status = status if stat.S_ISREG(status.st_mode) else None
+
+    @property
+    def names(self) -> int:
+        return self.status.st_nlink if self.status else 0
+
+    @property
+    def bytes_alone(self) -> int:
+        """What is freed when this name goes."""
+        return self.status.st_blocks * _BLOCK if self.status and self.status.st_nlink == 1 else 0
+
+    def is_(self, other: _File) -> bool:
+        """Whether both are one inode."""
+        return bool(self.status and other.status and self.status.st_ino == other.status.st_ino)
+
+    def equals(self, other: _File) -> bool:
+        """Whether both have the same bytes, mode and owner."""
+        if not self.status or not other.status or _form(self.status) != _form(other.status):
+            return False
+        if self.status.st_size > _CHUNK:
+            return _same_bytes(self.path, other.path)
+        return self.content() == other.content()
+
+    def content(self) -> bytes:
+        """All of it, read once. Only for small files."""
+        if self._content is None:
+            file = os.open(self.path, _READ)
+            try:
+                self._content = os.read(file, self.status.st_size + 1 if self.status else 0)
+            finally:
+                os.close(file)
+        return self._content
+
+
+def _same_bytes(a: bytes, b: bytes) -> bool:
+    one = os.open(a, _READ)
     try:
-        two = os.open(b, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        two = os.open(b, _READ)
         try:
-            first, second = os.fstat(one), os.fstat(two)
-            if not stat.S_ISREG(first.st_mode) or _form(first) != _form(second):
-                return False
             while data := os.read(one, _CHUNK):
                 if data != os.read(two, _CHUNK):
                     return False
