@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 
 from hermetic import lock as locks
 from hermetic import lock_update, plan
@@ -12,8 +13,11 @@ from hermetic.instantiate import Instance
 from hermetic.worktree import LOCK_FILE
 
 
-def accept(session: Session, instances: list[Instance]) -> None:
-    """Set `[expect.*]` for every build of the targets' closures that this store holds.
+def accept(session: Session, instances: list[Instance], verified: Collection[str]) -> None:
+    """Set `[expect.*]` for the builds that were verified.
+
+    Args:
+        verified: their derivation ids.
 
     Raises:
         LockError, StoreError: the lock is not valid, or cannot be written.
@@ -22,7 +26,7 @@ def accept(session: Session, instances: list[Instance]) -> None:
     old = locks.parse(path.read_bytes(), LOCK_FILE)
     new = old
     work = plan.merge(instances)
-    for drv_id in plan.closure(work.derivations, work.roots.values()):
+    for drv_id in verified:
         drv = work.derivations[drv_id]
         found = session.store.realisation(drv_id)
         if isinstance(drv, Build) and found is not None:

@@ -18,6 +18,7 @@ from hermetic.cli.session import Session, write_json
 from hermetic.compare import describe
 from hermetic.derivation import Build
 from hermetic.errors import BuildFailure, NotReproducible, UsageError
+from hermetic.faults import translated
 from hermetic.verify.perturb import NAMES, Perturbations, choose
 from hermetic.verify.verdict import Report, Verdict
 
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 @click.option("--no-perturb", multiple=True, metavar="NAME", help="All but this one (repeatable).")
 @click.option("--keep", metavar="DIR", help="Leave both trees of what differs in DIR.")
 @click.option("--diffoscope", is_flag=True, help="Show what differs with diffoscope, where it is installed.")
-@click.option("--accept", is_flag=True, help="Write the verified content hashes to flake-like.lock.")
+@click.option("--accept", is_flag=True, help="Write content hashes that were verified to flake-like.lock.")
+@click.option(
+    "--report", "report_file", metavar="FILE", help="Write the verdicts there as a table (Markdown)."
+)
 @click.option(
     "--against", metavar="FILE|DIR|URL", help="Compare with another's list of realisations; no rebuild."
 )
@@ -54,6 +58,7 @@ def command(
     keep: str | None,
     diffoscope: bool,
     accept: bool,
+    report_file: str | None,
     against: str | None,
     list_perturbations: bool,
     as_json: bool,
@@ -73,6 +78,8 @@ def command(
     if not targets:
         raise UsageError("verify needs a TARGET", hint="for example: hermetic verify cpython-aarch64")
     on = choose(perturb, no_perturb)
+    if report_file is not None and not Path(report_file).absolute().parent.is_dir():
+        raise UsageError(f"--report {report_file}: there is no such folder")
     if diffoscope and shutil.which("diffoscope") is None:
         raise UsageError(
             "diffoscope is not installed", hint="leave --diffoscope out; the differences are named"
@@ -85,12 +92,17 @@ def command(
         return
     report = _verify(session, instances, closure, rounds, jobs or os.cpu_count() or 1, on, keep, diffoscope)
     _print(report, as_json)
+    if report_file is not None:
+        from hermetic.verify.table import markdown
+
+        with translated(report_file, "write"):
+            Path(report_file).write_text(markdown(report))
     if diffoscope:
         _hand_over(report)
     if accept and report.reproducible:
         from hermetic.cli.expected import accept as write
 
-        write(session, instances)
+        write(session, instances, {verdict.drv_id for verdict in report.verdicts})
     _conclude(report)
 
 

@@ -1,0 +1,39 @@
+"""A verification as a table in Markdown, to be committed beside what it is about. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hermetic.verify.perturb import NAMES
+from hermetic.verify.verdict import Report, Verdict
+
+_WORDS: Final = {"reproducible": "the same bytes", "differs": "**differs**", "failed": "**rebuild failed**"}
+
+
+def markdown(report: Report) -> str:
+    """What was rebuilt, under which perturbations, and what came of it: a line for each derivation.
+
+    No times: the same verdicts give the same text.
+    """
+    rounds = max((v.round for v in report.verdicts), default=1)
+    same = sum(v.status == "reproducible" for v in report.verdicts)
+    lines = [
+        f"Rebuilt: {report.target}. {same} of {len(report.verdicts)} rebuilds gave the same bytes.",
+        "",
+        "Perturbed:",
+        "",
+        *(f"- `{name}`: {NAMES[name]}" for name in report.perturbed),
+        *([] if report.perturbed else ["- nothing"]),
+        "",
+        "| derivation | rebuilds | content hash | |",
+        "|---|---|---|---|",
+    ]
+    by_label: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in report.verdicts:
+        by_label.setdefault((verdict.label, verdict.drv_id), []).append(verdict)
+    for (label, _), verdicts in sorted(by_label.items()):
+        words = " ".join(dict.fromkeys(_WORDS[v.status] for v in verdicts))
+        done = sum(v.status != "failed" for v in verdicts)
+        count = f"{done}" if done == rounds else f"{done} of {rounds}"
+        lines.append(f"| {label} | {count} | `{verdicts[0].expected}` | {words} |")
+    return "\n".join(lines) + "\n"
