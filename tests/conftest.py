@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from hermetic import tree
+from hermetic.store import Store
 from tests.small_project import empty, project, template
+from tests.store_support import make_chain
 
 __all__ = ["empty", "project", "template"]
 
@@ -25,3 +27,16 @@ def open_folder() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     tree.remove(path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store, open."""
+    with Store.open(tmp_path / "store") as opened:
+        yield opened
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> dict[str, str]:
+    """A store with a small graph; see `make_chain`. It is at the same place as the one of `store`."""
+    return make_chain(tmp_path)

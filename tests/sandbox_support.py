@@ -171,29 +171,6 @@ class Caller:
         return json.loads(self.output(self.python_spec("import json\n" + code, **fields)))
 
 
-def processes_with(marker: str) -> list[int]:
-    """Pids of the host's processes that have `marker` on their command line."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if marker.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                pass
-    return found
-
-
-def wait_until(condition: Any, seconds: float) -> bool:
-    """Whether the condition comes true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def share_package(folder: Path) -> None:
     """Copies of the code, its dependency and a busybox, for everybody to read."""
     for package in ("hermetic", "tests"):

@@ -20,6 +20,7 @@ from hermetic.collect import Options
 from hermetic.store import Realisation, Store
 from hermetic.store.integrity import verify
 
+# Killing is tried at every STEP-th call that changes something; 1 takes minutes.
 STEP = int(os.environ.get("HERMETIC_TEST_STEP", "3"))
 ROUNDS = int(os.environ.get("HERMETIC_TEST_ROUNDS", "15"))
 ONLY_ROOTS = Options(keep_derivations=False, keep_sources=False)

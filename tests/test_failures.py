@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.processes import children_of, eventually, processes
 from tests.servers import ranged, whole
-from tests.small_project import Project, Ran, archive, children_of, eventually, processes, stopped
+from tests.small_project import Project, Ran, archive, stopped
 
 ORDINARY_UID = 54321  # nobody's
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,7 @@ from hermetic import collect, gc, hashing
 from hermetic.collect import Options
 from hermetic.errors import BuildFailure, StoreError
 from hermetic.store import Info, Reference, Store
-from tests.store_support import ONLY_ROOTS, alive, check, ident, make_chain, write_tree
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
-
-
-@pytest.fixture
-def chain(tmp_path: Path) -> dict[str, str]:
-    return make_chain(tmp_path)
-
+from tests.store_support import ONLY_ROOTS, alive, check, ident, write_tree
 
 # -- the plan
 

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,22 +24,10 @@ from tests.store_support import (
     ended,
     forked,
     ident,
-    make_chain,
     put,
     small_disk,
     write_tree,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
-
-
-@pytest.fixture
-def chain(tmp_path: Path) -> dict[str, str]:
-    return make_chain(tmp_path)
 
 
 def test_what_a_process_uses_or_has_made_stays_while_it_lives(store: Store, chain: dict[str, str]) -> None:

@@ -25,7 +25,8 @@ from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.realize.steps import Steps
 from hermetic.store import Store
-from tests.small_project import Project, archive, eventually
+from tests.processes import eventually
+from tests.small_project import Project, archive
 
 COPY = 'cp "$lib/text" "$out/text"\n'
 

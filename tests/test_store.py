@@ -9,7 +9,6 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from hermetic import tree
 from hermetic.errors import BuildFailure, StoreError, UsageError
 from hermetic.store import Stopped, Store, flocks, integrity
 from tests.store_support import (
+    ROUNDS,
     check,
     ended,
     forked,
@@ -26,15 +26,6 @@ from tests.store_support import (
     realisation,
     write_tree,
 )
-
-ROUNDS = int(os.environ.get("HERMETIC_TEST_ROUNDS", "15"))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
-
 
 # -- adding and looking up
 

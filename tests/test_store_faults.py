@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,8 @@ from hermetic.store import Store, integrity
 from tests.store_support import (
     ALTERATIONS,
     NOBODY,
+    ROUNDS,
+    STEP,
     WRITES,
     as_ordinary_user,
     check,
@@ -29,17 +30,6 @@ from tests.store_support import (
     rewrite,
     small_disk,
 )
-
-# Killing is tried at every STEP-th call that changes something; 1 takes a minute.
-STEP = int(os.environ.get("HERMETIC_TEST_STEP", "3"))
-ROUNDS = int(os.environ.get("HERMETIC_TEST_ROUNDS", "15"))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
-
 
 # -- crashes
 

@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from hermetic.store import Realisation, Store, integrity, registering
 from hermetic.store.rebuilding import rebuild_db
 from tests.store_support import (
     ALTERATIONS,
+    STEP,
     WRITES,
     check,
     crash_at,
@@ -28,15 +29,6 @@ from tests.store_support import (
     rewrite,
     write_tree,
 )
-
-# Killing is tried at every STEP-th call that changes something; 1 takes a minute.
-STEP = int(os.environ.get("HERMETIC_TEST_STEP", "3"))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
 
 
 # -- alterations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,6 @@ from hermetic.store.optimising import optimise
 from tests.store_support import ONLY_ROOTS, STEP, WRITES, as_ordinary_user, check, crash_at, put
 
 BIG = b"the same in all of them\n" * 10_000
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
 
 
 def fill(store: Store, *texts: str) -> list[str]:

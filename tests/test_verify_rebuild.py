@@ -18,8 +18,9 @@ from hermetic.sandbox.spec import SandboxSpec
 from hermetic.store.flocks import try_folder
 from hermetic.verify.perturb import NAMES, choose, perturbed
 from hermetic.verify.reorder import unlike
+from tests.processes import eventually, processes
 from tests.servers import serving
-from tests.small_project import Project, eventually, processes, stopped
+from tests.small_project import Project, stopped
 
 # name: (script, kind of the difference, what the report must say)
 LEAKS: dict[str, tuple[str, str, str]] = {

@@ -16,7 +16,8 @@ import pytest
 
 from hermetic.errors import SandboxError
 from hermetic.sandbox import diagnosis
-from tests.sandbox_support import Caller, processes_with, wait_until
+from tests.processes import eventually, processes
+from tests.sandbox_support import Caller
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ time.sleep(0.3)
 print(json.dumps(len(os.listdir("/proc"))))
 """
     assert caller.probe(code) >= 8
-    assert processes_with(marker) == []
+    assert processes(marker) == []
 
 
 def test_background_processes_do_not_hold_a_build_up(caller: Caller, marker: str) -> None:
@@ -51,7 +52,7 @@ def test_background_processes_do_not_hold_a_build_up(caller: Caller, marker: str
     answer = caller.run(caller.shell(f"sleep {marker} & sleep {marker} & exit 7"))
     assert answer["result"]["exit_status"] == 7
     assert time.monotonic() - started < 5
-    assert processes_with(marker) == []
+    assert processes(marker) == []
 
 
 def test_timeout_kills_all(caller: Caller, marker: str) -> None:
@@ -60,7 +61,7 @@ def test_timeout_kills_all(caller: Caller, marker: str) -> None:
     assert result["timed_out"] and not result["cancelled"]
     assert (result["exit_status"], result["signal"]) == (None, None)
     assert 0.4 < result["seconds"] < 3
-    assert processes_with(marker) == []
+    assert processes(marker) == []
 
 
 def test_cancel_stops_within_a_second(caller: Caller, marker: str) -> None:
@@ -68,14 +69,14 @@ def test_cancel_stops_within_a_second(caller: Caller, marker: str) -> None:
     answer = caller.drive("cancel", specs=[spec, spec, spec])
     assert [r["cancelled"] for r in answer["results"]] == [True] * 3
     assert answer["seconds"] < 1
-    assert processes_with(marker) == []
+    assert processes(marker) == []
 
 
 def _held(caller: Caller, marker: str) -> tuple[subprocess.Popen[str], int]:
     holding = caller.start("hold", {"specs": [caller.shell(f"setsid sleep {marker} & sleep {marker}")] * 3})
     assert holding.stdout is not None
     server = json.loads(holding.stdout.readline())["server"]
-    assert wait_until(lambda: len(processes_with(marker)) == 6, 10)
+    assert eventually(lambda: len(processes(marker)) == 6, 10)
     return holding, server
 
 
@@ -83,7 +84,7 @@ def test_kill_9_of_client_kills_builds(caller: Caller, marker: str) -> None:
     holding, server = _held(caller, marker)
     holding.kill()
     holding.wait()
-    assert wait_until(lambda: not processes_with(marker) and not Path(f"/proc/{server}").exists(), 3)
+    assert eventually(lambda: not processes(marker) and not Path(f"/proc/{server}").exists(), 3)
 
 
 def test_kill_9_of_server_kills_builds_and_is_reported(caller: Caller, marker: str) -> None:
@@ -91,7 +92,7 @@ def test_kill_9_of_server_kills_builds_and_is_reported(caller: Caller, marker: s
     os.kill(server, signal.SIGKILL)
     out, _ = holding.communicate(timeout=10)
     assert "server has died" in json.loads(out)["error"]
-    assert wait_until(lambda: not processes_with(marker), 3)
+    assert eventually(lambda: not processes(marker), 3)
 
 
 def test_interrupt_of_client_kills_builds(caller: Caller, marker: str) -> None:
@@ -101,7 +102,7 @@ def test_interrupt_of_client_kills_builds(caller: Caller, marker: str) -> None:
     _, err = holding.communicate(timeout=10)
     assert "KeyboardInterrupt" in err
     assert time.monotonic() - started < 1
-    assert wait_until(lambda: not processes_with(marker) and not Path(f"/proc/{server}").exists(), 3)
+    assert eventually(lambda: not processes(marker) and not Path(f"/proc/{server}").exists(), 3)
 
 
 def test_many_builds_at_once(caller: Caller) -> None:

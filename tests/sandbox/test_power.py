@@ -6,7 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-from tests.sandbox_support import Caller, processes_with, wait_until
+from tests.processes import eventually, processes
+from tests.sandbox_support import Caller
 
 
 def test_no_setuid_in_store(caller: Caller) -> None:
@@ -192,8 +193,8 @@ def test_build_users_cannot_signal_host(caller: Caller) -> None:
     marker = f"9876{os.getpid()}"
     holding = caller.start("hold", {"specs": [caller.shell(f"sleep {marker}; :")]})
     try:
-        assert wait_until(lambda: processes_with(marker), 10)
-        shell, child = processes_with(f"sleep {marker}; :"), processes_with(marker)
+        assert eventually(lambda: processes(marker), 10)
+        shell, child = processes(f"sleep {marker}; :"), processes(marker)
         status = Path(f"/proc/{child[0]}/status").read_text()
         uids = {line.split()[1] for line in status.splitlines() if line.startswith(("Uid:", "Gid:"))}
         if caller.uid == 0:
@@ -206,8 +207,8 @@ def test_build_users_cannot_signal_host(caller: Caller) -> None:
         answer = caller.run(caller.shell(script))
         assert answer["log"].count("No such process") == 4
         assert holding.poll() is None
-        assert processes_with(marker) == child
+        assert processes(marker) == child
     finally:
         holding.kill()
         holding.wait()
-    assert wait_until(lambda: not processes_with(marker), 5)
+    assert eventually(lambda: not processes(marker), 5)
