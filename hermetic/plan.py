@@ -37,6 +37,13 @@ def closure(derivations: Derivations, roots: Iterable[str]) -> list[str]:
     return list(order)
 
 
+def direct(derivations: Derivations, inputs: Iterable[str]) -> list[str]:
+    """Those of `inputs` that none of the others brings along."""
+    chosen = list(inputs)
+    below = {i: set(closure(derivations, [i])) - {i} for i in chosen}
+    return [i for i in chosen if not any(i in below[other] for other in chosen)]
+
+
 def referrers(derivations: Derivations) -> dict[str, list[str]]:
     """For each derivation those that have it as a direct input."""
     found: dict[str, list[str]] = {drv_id: [] for drv_id in derivations}

@@ -14,6 +14,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 
 from hermetic import archive
 from hermetic.errors import ArchiveError, HermeticError, StoreError
+from hermetic.realize.cancel import Cancelled
 
 Entry = tarfile.TarInfo | tuple[str, bytes]
 
@@ -63,7 +65,7 @@ def deb(data: bytes, name: str = "data.tar.xz", first: str = "debian-binary") ->
     return out
 
 
-def unpack(tmp_path: Path, data: bytes, **limits: int) -> Path:
+def unpack(tmp_path: Path, data: bytes, **limits: Any) -> Path:
     source, dest = tmp_path / "source.tar", tmp_path / "dest"
     source.write_bytes(data)
     archive.unpack(source, dest, **limits)
@@ -420,6 +422,23 @@ def test_a_destination_with_something_in_it_is_left_alone(tmp_path: Path) -> Non
     with pytest.raises(ArchiveError, match="not empty"):
         unpack(tmp_path, SIMPLE)
     assert (tmp_path / "dest" / "mine").read_text() == "x"
+
+
+@pytest.mark.parametrize("data", [SIMPLE, zipped(("a/x", b"x", 0o100644), ("a/y", b"y", 0o100644))])
+def test_unpacking_can_be_ended_between_two_entries(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "archive").write_bytes(data)
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        archive.unpack(tmp_path / "archive", tmp_path / "out", check=check)
+    assert asked == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk_is_a_store_error_and_leaves_nothing(

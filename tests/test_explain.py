@@ -140,8 +140,17 @@ def test_show_prints_all_that_the_hash_covers(three: Project) -> None:
     assert str(three.root) not in json.dumps(everything)
 
 
-def test_tree_draws_each_derivation_once(three: Project) -> None:
+def test_tree_shows_an_input_where_it_is_needed_first(three: Project) -> None:
     assert three.ok("tree", "app").out == (
+        "app-1 (x86_64)\n"
+        "└─ lib-1.0 (x86_64)\n"
+        "   └─ tool-1 (x86_64)\n"
+        "      └─ busybox-1.35.0 (unpacked) [seed]\n"
+    )
+
+
+def test_tree_draws_each_derivation_once(three: Project) -> None:
+    assert three.ok("tree", "--all", "app").out == (
         "app-1 (x86_64)\n"
         "├─ busybox-1.35.0 (unpacked) [seed]\n"
         "├─ lib-1.0 (x86_64)\n"

@@ -143,6 +143,15 @@ def reordered(value: Any) -> Any:
     return [reordered(item) for item in value] if isinstance(value, list) else value
 
 
+@given(graphs())
+def test_direct_inputs_bring_all_the_others_along(graph: Graph) -> None:
+    inputs = sorted(graph)
+    chosen = plan.direct(graph, inputs)
+    assert set(plan.closure(graph, chosen)) == set(plan.closure(graph, inputs))
+    for one in chosen:
+        assert one not in plan.closure(graph, [other for other in chosen if other != one])
+
+
 @given(records)
 def test_one_value_has_one_encoding_which_is_sorted_json_without_white_space(value: Any) -> None:
     encoded = hashing.canonical(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,7 +22,14 @@ MAX_BYTES: Final = 8 << 30
 MAX_ENTRIES: Final = 500_000
 
 
-def unpack(archive: Path, dest: Path, *, max_bytes: int = MAX_BYTES, max_entries: int = MAX_ENTRIES) -> None:
+def unpack(
+    archive: Path,
+    dest: Path,
+    *,
+    max_bytes: int = MAX_BYTES,
+    max_entries: int = MAX_ENTRIES,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Unpack `archive` into the folder `dest`, which must be empty or not there.
 
     The one top-level directory of a tar or zip, if there is exactly one entry and it is a directory, is left
@@ -31,6 +39,7 @@ def unpack(archive: Path, dest: Path, *, max_bytes: int = MAX_BYTES, max_entries
     Args:
         max_bytes: how much all files together may have.
         max_entries: how many entries there may be.
+        check: called before each entry; what it raises ends the work.
 
     Raises:
         ArchiveError: not an archive, damaged, or something in it is refused; with the archive and the entry.
@@ -43,7 +52,7 @@ def unpack(archive: Path, dest: Path, *, max_bytes: int = MAX_BYTES, max_entries
     try:
         with archive.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            limits = Limits(archive.name, max_bytes, max_entries, size)
+            limits = Limits(archive.name, max_bytes, max_entries, size, check)
             _unpack(file, archive.name, dest, limits)
     except BaseException as problem:
         import shutil

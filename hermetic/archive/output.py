@@ -7,6 +7,7 @@ All names are bytes, as the formats and the kernel have them; they are decoded o
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import IO, Final, NoReturn, Protocol
 
 from hermetic.errors import ArchiveError
@@ -27,11 +28,20 @@ def show(name: bytes) -> str:
 class Limits:
     """What one archive may cost."""
 
-    def __init__(self, archive: str, max_bytes: int, max_entries: int, packed: int) -> None:
+    def __init__(
+        self,
+        archive: str,
+        max_bytes: int,
+        max_entries: int,
+        packed: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`packed`: bytes of the archive. `check`: called by readers before each entry; it may raise."""
         self.archive = archive
         self.max_bytes = max_bytes
         self.max_entries = max_entries
         self.packed = max(packed, 1)
+        self.check = check
         self.bytes = 0
         self.entries = 0
 

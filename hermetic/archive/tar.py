@@ -41,6 +41,7 @@ class Tar:
         first = True
         last = b"its beginning"
         while True:
+            self.tree.limits.check()
             if not first and not self.stream.fill():
                 self.fail(f"truncated: no end mark after {show(last)}")
             if first and not self.stream.fill():

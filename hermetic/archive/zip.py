@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import stat
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Final
 
 from hermetic.archive.output import CHUNK, Tree, write_all
@@ -13,10 +15,19 @@ _MAX_TARGET: Final = 4096  # bytes of a symbolic link's target
 
 
 def unpack(file: IO[bytes], name: str, tree: Tree) -> None:
+    with _damage(name):
+        archive = zipfile.ZipFile(file)
+    for info in archive.infolist():
+        tree.limits.check()
+        with _damage(name):
+            _unpack_entry(archive, info, tree)
+
+
+@contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """Whatever zipfile raises is damage of the archive."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            for info in archive.infolist():
-                _unpack_entry(archive, info, tree)
+        yield
     except (HermeticError, OSError, MemoryError):
         raise
     except Exception as problem:

@@ -6,18 +6,20 @@ import click
 
 from hermetic.cli.session import Session
 from hermetic.derivation import Fetch, Unpack, inputs_of
-from hermetic.plan import label
+from hermetic.plan import direct, label
 
 
 @click.command()
 @click.argument("target")
 @click.option("--sources", is_flag=True, help="Show fetched and unpacked sources too.")
+@click.option("--all", "every", is_flag=True, help="Show also inputs that another input brings along.")
 @click.option("--ids", is_flag=True, help="Show derivation ids.")
 @click.pass_obj
-def command(session: Session, target: str, sources: bool, ids: bool) -> None:
+def command(session: Session, target: str, sources: bool, every: bool, ids: bool) -> None:
     """Print the graph of derivations behind TARGET.
 
-    What has been shown before is marked with (*) and not unfolded again.
+    An input that another input needs too is shown only there. What has been shown before is marked with (*)
+    and not unfolded again.
     """
     instance = session.instance(target)
     graph, seen = instance.graph, set[str]()
@@ -31,6 +33,8 @@ def command(session: Session, target: str, sources: bool, ids: bool) -> None:
             for i in inputs_of(drv)
             if sources or i in instance.seeds or not isinstance(graph[i], (Fetch, Unpack))
         ]
+        if not every:
+            children = direct(graph.derivations, children)
         children.sort(key=lambda i: label(graph[i]))
         again = drv_id in seen and bool(children)
         seed = " [seed]" if drv_id in instance.seeds else ""

@@ -162,7 +162,7 @@ class Steps:
 
         tree = space / "tree"
         tree.mkdir()
-        archive.unpack(source, tree)
+        archive.unpack(source, tree, check=self._check_stop)
         for patch in drv.patches:
             self._check_stop()
             try:
