@@ -1,9 +1,8 @@
-# Certificates are looked for in /etc/ssl. Without -static in the flags, which would make Configure turn threads off.
+# Certificates are looked for in /etc/ssl. Without -static in the flags, which would make Configure turn threads off;
+# without the parts that no module of the standard library can reach.
 unset CPP CPPFLAGS LDFLAGS
-# What no module of the standard library can reach.
-unused="no-cmp no-cms no-engine no-quic no-srp no-ts"
 PERL=perl perl Configure "$OPENSSL_TARGET" --prefix="$out" --libdir=lib --openssldir=/etc/ssl threads no-shared no-dso \
-    no-tests no-docs no-apps no-makedepend no-pic enable-ktls $unused -O3 -flto
+    no-tests no-docs no-apps no-makedepend no-pic enable-ktls no-cmp no-cms no-engine no-quic no-srp no-ts -O3 -flto
 # Where loadable engines would lie is compiled in: not where this is installed.
 make build_libs ENGINESDIR=/usr/lib/engines-3 MODULESDIR=/usr/lib/ossl-modules
 make install_dev
