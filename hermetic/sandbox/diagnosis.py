@@ -41,11 +41,31 @@ def explain(failure: dict[str, Any]) -> SandboxError:
             hint="This happens in containers that hide parts of /proc: start it with an unmasked /proc "
             "(docker: --security-opt systempaths=unconfined).",
         )
+    if step == "trace":
+        return _untraceable(number, text)
     reason, hint = _why_no_namespaces(number)
     return SandboxError(
         f"the sandbox could not be set up, so nothing was built: {reason or text}",
         hint=hint,
         details=(f"step: {step}", f"error: {text}"),
+    )
+
+
+def _untraceable(number: int, text: str) -> SandboxError:
+    """Why a build cannot be given another time of day."""
+    reason, hint = "", "Leave that out: --no-perturb clock."
+    scope = _setting("kernel/yama/ptrace_scope")
+    if scope in ("2", "3"):
+        reason = f": tracing is forbidden (kernel.yama.ptrace_scope is {scope})"
+        change = "As root: sysctl -w kernel.yama.ptrace_scope=1" if scope == "2" else "Only a restart changes it"
+        hint = f"{change}. Or leave that out: --no-perturb clock."
+    elif text.endswith("'ptrace'") and number in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+        reason = ": the kernel, or the container that this runs in, does not permit ptrace"
+        hint = f"In a container: permit it (docker: --cap-add SYS_PTRACE). Or {hint[0].lower()}{hint[1:]}"
+    return SandboxError(
+        f"the build cannot be given another time of day, so it was not built{reason}",
+        hint=hint,
+        details=(f"error: {text}",),
     )
 
 

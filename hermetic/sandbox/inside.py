@@ -258,17 +258,26 @@ def give_up_power(seccomp_program: bytes) -> None:
 
 def run(process: dict[str, Any]) -> int:
     """Run the build's process to its end and return its wait status. Orphans are reaped meanwhile."""
-    try:
-        os.chdir(process["cwd"])
-    except OSError as error:
-        raise SetupError(f"chdir {process['cwd']}", error.errno or 0, str(error)) from None
+    enter_folder(process)
     argv = process["argv"]
-    defaults = [s for s in range(1, signal.NSIG) if s not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
     try:
-        pid = os.posix_spawn(argv[0], argv, process["env"], setsigmask=[], setsigdef=defaults)
+        pid = os.posix_spawn(argv[0], argv, process["env"], setsigmask=[], setsigdef=signals_to_reset())
     except OSError as error:
         raise SetupError(f"execute {argv[0]}", error.errno or 0, str(error)) from None
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == pid:
             return status
+
+
+def enter_folder(process: dict[str, Any]) -> None:
+    """Make the build's working folder the current one."""
+    try:
+        os.chdir(process["cwd"])
+    except OSError as error:
+        raise SetupError(f"chdir {process['cwd']}", error.errno or 0, str(error)) from None
+
+
+def signals_to_reset() -> list[int]:
+    """All whose handling a process can choose, but for those that the C library keeps to itself."""
+    return [s for s in range(1, signal.NSIG) if s not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]

@@ -17,6 +17,7 @@ ENOSYS: Final = 38
 EAFNOSUPPORT: Final = 97
 ENOTSUP: Final = 95
 ALLOW: Final = -1
+TRACE: Final = -2  # ask the tracer; without one the call fails with ENOSYS
 
 _SETID_BITS: Final = 0o6000
 _CREATES: Final = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE
@@ -25,6 +26,10 @@ _CLONE_NEWTIME: Final = 0x80
 _IFMT, _IFCHR, _IFBLK = 0o170000, 0o020000, 0o060000
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_CLONE_UNTRACED: Final = 0x800000
+_REALTIME, _REALTIME_COARSE, _REALTIME_ALARM, _TAI = 0, 5, 8, 11
+_TIMER_ABSTIME: Final = 1
+_FUTEX_CLOCK_REALTIME, _FUTEX_COMMAND, _FUTEX_LOCK_PI = 0x100, 0x7F, 6
 
 # The newest call that was looked at for this list: mseal, of Linux 6.10. Newer ones do not exist for a build.
 _LAST_KNOWN: Final = 462
@@ -57,6 +62,13 @@ _DO_NOT_EXIST: Final = (
     "add_key", "request_key", "keyctl", "openat2", "clone3", "statmount", "listmount", "io_uring_setup",
     "io_uring_enter", "io_uring_register",
 )
+# What `clock` answers or amends. Absolute times are those of REALTIME, REALTIME_ALARM and TAI.
+_CLOCK_NUMBERS: Final[dict[str, int]] = {
+    "gettimeofday": 96, "time": 201, "futex": 202, "timer_settime": 223, "clock_gettime": 228,
+    "clock_nanosleep": 230, "mq_timedsend": 242, "mq_timedreceive": 243, "timerfd_settime": 286,
+    "futex_waitv": 449, "futex_wait": 455,
+}
+_FOR_A_TRACER: Final = ("ptrace", "process_vm_readv", "process_vm_writev")
 _MODE_ARGUMENT: Final = {
     "chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2,
 }
@@ -71,7 +83,7 @@ class Test:
 
 
 class Rule:
-    """For the call `name`: if all tests hold, fail with `errno` (0: succeed, doing nothing), or ALLOW."""
+    """For the call `name`: if all tests hold, fail with `errno` (0: succeed, doing nothing), ALLOW or TRACE."""
 
     def __init__(self, name: str, errno: int, tests: tuple[Test, ...] = ()) -> None:
         self.name, self.errno, self.tests = name, errno, tests
@@ -126,10 +138,42 @@ def _no_new_namespaces() -> tuple[Rule, ...]:
     )
 
 
+def _given(argument: int) -> Test:
+    """A pointer that is not NULL. Its low half serves: no program has a structure at a multiple of 4 GiB."""
+    return Test(argument, 0xFFFFFFFF)
+
+
+def _traced_rules() -> tuple[Rule, ...]:
+    """What a traced process may do less than its tracer, and the calls that the tracer is asked about."""
+    whole = 0xFFFFFFFF
+    return (
+        *(Rule(name, EPERM) for name in _FOR_A_TRACER),
+        Rule("clone", EPERM, (Test(0, _CLONE_UNTRACED),)),
+        Rule("time", TRACE),
+        Rule("gettimeofday", TRACE),
+        *(
+            Rule("clock_gettime", TRACE, (Test(0, whole, clock),))
+            for clock in (_REALTIME, _REALTIME_COARSE, _REALTIME_ALARM, _TAI)
+        ),
+        *(
+            Rule("clock_nanosleep", TRACE, (Test(0, whole, clock), Test(1, _TIMER_ABSTIME)))
+            for clock in (_REALTIME, _REALTIME_ALARM, _TAI)
+        ),
+        Rule("timer_settime", TRACE, (Test(1, _TIMER_ABSTIME),)),
+        Rule("timerfd_settime", TRACE, (Test(1, _TIMER_ABSTIME),)),
+        Rule("futex", TRACE, (Test(1, _FUTEX_CLOCK_REALTIME), _given(3))),
+        Rule("futex", TRACE, (Test(1, _FUTEX_COMMAND, _FUTEX_LOCK_PI), _given(3))),
+        Rule("futex_waitv", TRACE, (_given(3), Test(4, whole, _REALTIME))),
+        Rule("futex_wait", TRACE, (_given(4), Test(5, whole, _REALTIME))),
+        Rule("mq_timedsend", TRACE, (_given(4),)),
+        Rule("mq_timedreceive", TRACE, (_given(4),)),
+    )
+
+
 # --- from rules to instructions -------------------------------------------------------------------
 
 _LD, _AND, _JA, _JEQ, _JGE, _JGT, _RET = 0x20, 0x54, 0x05, 0x15, 0x35, 0x25, 0x06
-_RET_KILL_PROCESS, _RET_ERRNO, _RET_ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
+_RET_KILL_PROCESS, _RET_ERRNO, _RET_TRACE, _RET_ALLOW = 0x80000000, 0x00050000, 0x7FF00000, 0x7FFF0000
 _OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGUMENTS = 0, 4, 16
 _ARCH_X86_64: Final = 0xC000003E
 
@@ -144,13 +188,30 @@ class _Instruction:
 
 
 def program(*, user_namespaces: bool) -> bytes:
-    """The filter, 8 bytes an instruction.
+    """The filter of a build, 8 bytes an instruction.
 
     32-bit calls kill the caller. x32 calls and calls newer than this list do not exist (ENOSYS).
     """
+    return assembled(rules(user_namespaces=user_namespaces))
+
+
+def tracer_program(*, user_namespaces: bool) -> bytes:
+    """The filter of an init that traces its build: the build's, but for what tracing takes."""
+    found = rules(user_namespaces=user_namespaces)
+    return assembled(tuple(rule for rule in found if rule.name not in _FOR_A_TRACER))
+
+
+def traced_program() -> bytes:
+    """What a traced build's processes have on top of `tracer_program`, which they inherit."""
+    return assembled(_traced_rules())
+
+
+def assembled(found: tuple[Rule, ...]) -> bytes:
+    """Rules as a BPF program. Of those for one call the first that holds decides."""
+    numbers = {**_NUMBERS, **_CLOCK_NUMBERS}
     by_number: dict[int, list[Rule]] = {}
-    for rule in rules(user_namespaces=user_namespaces):
-        by_number.setdefault(_NUMBERS[rule.name], []).append(rule)
+    for rule in found:
+        by_number.setdefault(numbers[rule.name], []).append(rule)
     blocks = [(number, _block(number, by_number[number])) for number in sorted(by_number)]
     code = [
         _Instruction(_LD, _OFFSET_ARCH),
@@ -182,7 +243,8 @@ def _block(number: int, found: list[Rule]) -> list[_Instruction]:
 
 
 def _rule(rule: Rule) -> list[_Instruction]:
-    code = [_Instruction(_RET, _RET_ALLOW if rule.errno == ALLOW else _RET_ERRNO | rule.errno)]
+    action = {ALLOW: _RET_ALLOW, TRACE: _RET_TRACE}.get(rule.errno, _RET_ERRNO | rule.errno)
+    code = [_Instruction(_RET, action)]
     for test in reversed(rule.tests):
         wanted, on_equal = (0, False) if test.value is None else (test.value, True)
         after = len(code)

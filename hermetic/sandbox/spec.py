@@ -27,6 +27,7 @@ DEFAULT_FILES: Final[dict[str, str]] = {
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
 
+_FARTHEST: Final = 10**9  # seconds: further from now, some programs know no dates
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS: Final = {
     "/dev/fd": "/proc/self/fd",
@@ -66,9 +67,10 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         user_namespaces: the build may make namespaces of its own.
         loopback: the build's own loopback interface is up. It never reaches that of the host.
 
-        hostname, umask, aslr, uname26, cpuinfo: perturbations. `aslr`: addresses are random.
+        hostname, umask, aslr, uname26, cpuinfo, clock_offset: perturbations. `aslr`: addresses are random.
             `uname26`: the kernel calls itself 2.6. `cpuinfo`: text of /proc/cpuinfo; /proc then also shows
-            the rest of what is usual, where by default it shows nothing but processes.
+            the rest of what is usual, where by default it shows nothing but processes. `clock_offset`:
+            seconds that the build's time of day is ahead; its processes are then traced.
     """
 
     argv: tuple[str, ...]
@@ -87,6 +89,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     aslr: bool = False
     uname26: bool = False
     cpuinfo: str | None = None
+    clock_offset: int = 0
 
 
 class Directory(msgspec.Struct, frozen=True, tag=True):
@@ -179,7 +182,7 @@ def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
         "env": dict(spec.env),
         "interactive": interactive,
         **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout", "user_namespaces")},
-        **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},
+        **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26", "clock_offset")},
     }
     ops = [msgspec.to_builtins(op) for op in operations(spec, interactive=interactive)]
     return {"operations": ops, "process": process}
@@ -201,6 +204,8 @@ def check(spec: SandboxSpec) -> None:
         raise SandboxError(f"not a umask: {spec.umask:#o}")
     if not 0 < len(spec.hostname) <= 64:
         raise SandboxError(f"a host name must have 1 to 64 characters: {spec.hostname!r}")
+    if not 0 <= spec.clock_offset <= _FARTHEST:
+        raise SandboxError(f"a clock can be put forward by 0 to {_FARTHEST} seconds, not {spec.clock_offset}")
     for what, number in (("uid", spec.uid), ("gid", spec.gid)):
         if not 0 < number < 65534:
             raise SandboxError(f"the {what} of a build must lie between 1 and 65533, not {number}")

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from hermetic.errors import SandboxError
+from hermetic.sandbox import seccomp, syscalls
 from hermetic.sandbox.client import Result, Sandbox
 from hermetic.sandbox.spec import SandboxSpec
 
@@ -102,6 +103,13 @@ def without_user_namespaces(order: dict[str, Any]) -> dict[str, Any]:
     return run(order)
 
 
+def without_ptrace(order: dict[str, Any]) -> dict[str, Any]:
+    """The same as `run`, where nobody may trace: as in some containers."""
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    syscalls.install_seccomp(seccomp.assembled((seccomp.Rule("ptrace", seccomp.EPERM),)))
+    return run(order)
+
+
 def check(order: dict[str, Any]) -> dict[str, Any]:
     with Sandbox() as sandbox:
         sandbox.check()
@@ -117,7 +125,7 @@ def _plain(result: Result) -> Any:
 
 
 def main() -> None:
-    commands = (run, run_at_once, cancel, hold, interactive, mounts, without_user_namespaces, check)
+    commands = (run, run_at_once, cancel, hold, interactive, mounts, without_user_namespaces, without_ptrace, check)
     command = next(c for c in commands if c.__name__ == sys.argv[1])
     order = json.loads(Path(sys.argv[2]).read_bytes())
     try:
