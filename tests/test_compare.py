@@ -281,6 +281,29 @@ def test_numbers_that_are_no_time_of_the_build_are_left_alone(compare: Compare) 
     assert only(compare(b"t=1500000000\n", b"t=1500000001\n", facts=facts)).kind == "content"
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "words"),
+    [
+        ("built in 2026-11", "built in 2027-12", "year and month"),
+        ("(c) 2026 us", "(c) 2027 us", "year"),
+        ("in Nov", "in Dec", "month"),
+        ("in November", "in December", "month"),
+        ("on Tue", "on Wed", "day of the week"),
+        ("on Tuesday", "on Wednesday", "day of the week"),
+        ("24", "29", "day of the month"),
+        ("day 328", "day 363", "day of the year"),
+    ],
+)
+def test_parts_of_dates_count_if_they_are_those_of_the_builds(
+    compare: Compare, left: str, right: str, words: str
+) -> None:
+    both = BuildFacts(times=(1_795_510_000, 1_830_070_000))  # 2026-11-24 and 2027-12-29, forenoon
+    found = only(compare(left.encode(), right.encode(), facts=both))
+    assert (found.kind, f"time stamp ({words})" in found.words) == ("embedded-time", True)
+    others = BuildFacts(times=(1_700_000_000, 1_710_500_000))
+    assert only(compare(left.encode(), right.encode(), facts=others)).kind == "content"
+
+
 @pytest.mark.parametrize("order", ["little", "big"])
 @pytest.mark.parametrize(("width", "unit"), [(4, 1), (8, 1), (8, 1_000_000_000)])
 def test_time_stamps_in_binary_are_recognised_in_both_byte_orders(

@@ -16,7 +16,7 @@ from hermetic import tree
 from hermetic.errors import UsageError
 from hermetic.sandbox.spec import SandboxSpec
 from hermetic.store.flocks import try_folder
-from hermetic.verify.perturb import NAMES, choose, perturbed
+from hermetic.verify.perturb import CLOCK_OFFSET, NAMES, choose, perturbed
 from hermetic.verify.reorder import unlike
 from tests.processes import eventually, processes
 from tests.servers import serving
@@ -38,6 +38,10 @@ LEAKS: dict[str, tuple[str, str, str]] = {
     "extra": ('echo x > "$out/x"; [ "$(umask)" = 0022 ] || echo y > "$out/y"', "only-right", "rebuild"),
     "random": ('head -c 12 /dev/urandom | od -An -tx1 > "$out/x"', "content", "x"),
     "time": ('sleep 1; date "+%Y-%m-%d %H:%M:%S" > "$out/x"', "embedded-time", "time stamp"),
+    "month": ('date +%Y-%m > "$out/x"', "embedded-time", "time stamp (year and month)"),
+    "weekday": ('echo "built on a $(date +%A)" > "$out/x"', "embedded-time", "time stamp (day of the week)"),
+    "day": ('date +%d > "$out/x"', "embedded-time", "time stamp (day of the month)"),
+    "date": ('date "+%b %e %Y" > "$out/x"', "embedded-time", "date as `__DATE__` writes it"),
     "memory": (
         "sed -n 's/^\\([0-9a-f]*\\)-.*stack.*/stack at 0x\\1/p' /proc/self/maps > \"$out/x\"",
         "embedded-random",
@@ -67,6 +71,7 @@ class Verified:
         project.recipe("folder", source="parts")
         project.recipe("fails", FAILS)
         targets = [*LEAKS, *SOUND, "fails"]
+        self.begun = time.time()
         project.ok("realize", "-j2", *targets)
         self.ran = project.run("verify", "-j2", "--json", *targets)
         self.verdicts = {v["label"].split("-")[0]: v for v in self.ran.json()["verdicts"]}
@@ -163,6 +168,19 @@ def test_a_perturbation_can_be_chosen_or_left_out_to_find_the_culprit(verified: 
     assert verify("verify", "-j2", "--no-perturb", "hostname", "host").code == 0
     assert verify("verify", "-j2", "--perturb", "jobs", "--perturb", "umask", "host").code == 0
     assert verify("verify", "-j2", "--no-perturb", "jobs", "jobs").code == 0
+    assert verify("verify", "-j2", "--perturb", "clock", "month").code == 104
+
+
+def test_a_date_alone_shows_only_under_another_clock(verified: Verified) -> None:
+    ran = verified.project.run("verify", "-j2", "--no-perturb", "clock", "month", "weekday", "day", "date")
+    days = {time.strftime("%F", time.gmtime(t)) for t in (verified.begun, time.time())}
+    assert ran.code == 0 or len(days) > 1  # midnight may have passed between the builds
+
+
+def test_the_other_clock_differs_in_every_field_at_any_time() -> None:
+    for begun in range(1_767_225_600, 1_767_225_600 + 5 * 366 * 86_400, 7_919):
+        one, other = time.gmtime(begun), time.gmtime(begun + CLOCK_OFFSET)
+        assert [n for n in range(8) if one[n] == other[n]] == []
 
 
 def test_keep_leaves_both_trees(verified: Verified, tmp_path: Path) -> None:
@@ -240,6 +258,7 @@ def test_each_perturbation_changes_the_sandbox_in_its_own_way_only() -> None:
     assert changed == {
         "place": set(), "jobs": set(), "user": set(), "order": set(),
         "hostname": {"hostname"}, "kernel": {"uname26", "cpuinfo"}, "aslr": {"aslr"}, "umask": {"umask"},
+        "clock": {"clock_offset"},
     }  # fmt: skip
 
 

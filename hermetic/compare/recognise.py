@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -88,6 +89,22 @@ _TIMES: Final = tuple(
         ),
     )
 )
+# Less than a date: so little that it counts only if it is what the builds' own times are written as.
+_PARTS: Final = tuple(
+    (words, re.compile(pattern), form)
+    for words, pattern, form in (
+        ("year and month", r"\b20\d\d-[01]\d\b", "%Y-%m"),
+        ("year and month", r"\b20\d\d[01]\d\b", "%Y%m"),
+        ("year", r"\b20\d\d\b", "%Y"),
+        ("month", rf"\b(?:{_MONTHS})\b", "%b"),
+        ("month", rf"\b(?:{_MONTHS})[a-z]+\b", "%B"),
+        ("day of the week", rf"\b(?:{_DAYS})\b", "%a"),
+        ("day of the week", rf"\b(?:{_DAYS})[a-z]+\b", "%A"),
+        ("day of the month", r"\b[0-3]\d\b", "%d"),
+        ("day of the year", r"\b[0-3]\d\d\b", "%j"),
+    )
+)
+_LONGEST: Final = 3600  # seconds that a build may have gone on after it looked at the clock
 _SECONDS: Final = re.compile(r"(?<![\w.])\d{9,10}(?![\d])(?:\.\d+)?")
 _RELEASE: Final = re.compile(
     r"\b[2-9]\.\d{1,2}\.\d{1,3}(?:-[\w.+~]+)*-?(?:amd64|arm64|generic|cloud|azure|aws|gcp|x86_64|aarch64|microsoft|lts|zen|arch)[\w.+~-]*"
@@ -212,6 +229,15 @@ def _time(regions: _Regions, facts: BuildFacts) -> Recognised | None:
         if _near(one, other, facts):
             words = f"{left} ({moment(one)}) against {right} ({moment(other)})"
             return Recognised("embedded-time", f"an embedded time stamp (unix seconds): {words}")
+    return _part_of_date(regions, facts)
+
+
+def _part_of_date(regions: _Regions, facts: BuildFacts) -> Recognised | None:
+    moments = [datetime.fromtimestamp(t - before, UTC) for t in facts.times for before in (0, _LONGEST)]
+    for what, pattern, form in _PARTS:
+        left, right = _pairs(regions, _matches(pattern))
+        if left and right and {left, right} <= {m.strftime(form) for m in moments}:
+            return _against("embedded-time", f"an embedded time stamp ({what})", left, right)
     return None
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import _socket
 import array
+import contextlib
 import errno
 import os
 import signal
@@ -128,10 +129,9 @@ class _Tracer:
         while True:
             pid, status = os.waitpid(-1, ptrace.WALL)
             if os.WIFSTOPPED(status):
-                try:
+                # A process may be killed while it stands still; its end will be told.
+                with contextlib.suppress(ProcessLookupError):
                     self._go_on(pid, event=status >> 16, stopped_by=status >> 8 & 0xFF)
-                except ProcessLookupError:
-                    pass  # it was killed while it stood still; its end will be told
             else:
                 self.amended.pop(pid, None)
                 if pid == main:

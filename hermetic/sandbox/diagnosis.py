@@ -57,8 +57,10 @@ def _untraceable(number: int, text: str) -> SandboxError:
     scope = _setting("kernel/yama/ptrace_scope")
     if scope in ("2", "3"):
         reason = f": tracing is forbidden (kernel.yama.ptrace_scope is {scope})"
-        change = "As root: sysctl -w kernel.yama.ptrace_scope=1" if scope == "2" else "Only a restart changes it"
-        hint = f"{change}. Or leave that out: --no-perturb clock."
+        change = (
+            "As root: sysctl -w kernel.yama.ptrace_scope=1." if scope == "2" else "A restart can change it."
+        )
+        hint = f"{change} Or leave that out: --no-perturb clock."
     elif text.endswith("'ptrace'") and number in (errno.EPERM, errno.EACCES, errno.ENOSYS):
         reason = ": the kernel, or the container that this runs in, does not permit ptrace"
         hint = f"In a container: permit it (docker: --cap-add SYS_PTRACE). Or {hint[0].lower()}{hint[1:]}"

@@ -51,7 +51,7 @@ for _copy in (_libc.process_vm_readv, _libc.process_vm_writev):
 class Registers(ctypes.Structure):
     """`user_regs_struct`. In a system call its number is in `orig_rax`, its result in `rax`."""
 
-    _fields_ = [(name, ctypes.c_uint64) for name in _REGISTERS]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_uint64) for name in _REGISTERS]
 
     if TYPE_CHECKING:
         r10: int
@@ -68,7 +68,7 @@ class Registers(ctypes.Structure):
 class _Slice(ctypes.Structure):
     """`struct iovec`."""
 
-    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]  # noqa: RUF012
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
 
 
 def _ptrace(request: int, pid: int, address: int = 0, data: int | None = None) -> None:

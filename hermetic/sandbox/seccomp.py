@@ -83,7 +83,7 @@ class Test:
 
 
 class Rule:
-    """For the call `name`: if all tests hold, fail with `errno` (0: succeed, doing nothing), ALLOW or TRACE."""
+    """For the call `name`, if all tests hold: fail with `errno` (0: succeed idly), ALLOW or TRACE."""
 
     def __init__(self, name: str, errno: int, tests: tuple[Test, ...] = ()) -> None:
         self.name, self.errno, self.tests = name, errno, tests

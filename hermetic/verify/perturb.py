@@ -23,8 +23,13 @@ NAMES: Final = {
     "kernel": "the kernel calls itself 2.6, and /proc/cpuinfo shows another CPU",
     "aslr": "addresses are random",
     "umask": "another umask",
+    "clock": "time of day: the rebuild sees a clock that is 400 days ahead",
     "order": "derivations are built in another order",
 }
+
+# Seconds. Whenever a build runs: another year, month, day, day of the week, hour, minute and second. Forward,
+# since to a clock that is behind, every new file would be one of the future.
+CLOCK_OFFSET: Final = 400 * 86_400 + 7 * 3_600 + 23 * 60 + 41
 
 _CPUINFO: Final = (
     "processor\t: 0\nvendor_id\t: PerturbedVendor\ncpu family\t: 99\nmodel name\t: Perturbed CPU\n"
@@ -64,4 +69,6 @@ def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
         changes["aslr"] = True
     if "umask" in on:
         changes["umask"] = 0o027
+    if "clock" in on:
+        changes["clock_offset"] = CLOCK_OFFSET
     return msgspec.structs.replace(spec, **changes)

@@ -33,7 +33,7 @@ from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.sandbox.spec import Mount, SandboxSpec
 from hermetic.store import Store, flocks
-from hermetic.verify.perturb import Perturbations, perturbed
+from hermetic.verify.perturb import CLOCK_OFFSET, Perturbations, perturbed
 from hermetic.verify.reorder import unlike
 from hermetic.verify.verdict import Verdict
 
@@ -159,7 +159,7 @@ class Rebuilder:
             self._listener(Finished(drv_id, name, "built", known.seconds, expected))
             if found == known.expected:
                 return replace(known, status="reproducible")
-            facts = _facts(place, self.store.root)
+            facts = _facts(place, self.store, expected, self.on)
             differences = tuple(compare_trees(self.store.path(expected), out, facts=facts))
             kept = self._keep_both(drv, expected, out)
             return replace(known, status="differs", differences=differences, kept=kept)
@@ -230,12 +230,19 @@ def _temporary(parent: Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def _facts(place: Path, store: Path) -> BuildFacts:
+def _facts(place: Path, store: Store, expected: str, on: Perturbations) -> BuildFacts:
     """What may have leaked into one of the two trees."""
+    now = int(time.time())
+    first = store.info(expected)
     return BuildFacts(
-        paths=(str(place), str(store)),
+        paths=(str(place), str(store.root)),
         host_names=("localhost", "perturbed-host", socket.gethostname()),
         users=("build", os.environ.get("USER", "root")),
         kernel_releases=(platform.release(),),
-        times=(int(time.time()),),
+        # Also under another clock, what the kernel notes down by itself is of this one.
+        times=(
+            *((first.registered_at,) if first else ()),
+            *((now + CLOCK_OFFSET,) if "clock" in on else ()),
+            now,
+        ),
     )

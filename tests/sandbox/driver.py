@@ -125,7 +125,8 @@ def _plain(result: Result) -> Any:
 
 
 def main() -> None:
-    commands = (run, run_at_once, cancel, hold, interactive, mounts, without_user_namespaces, without_ptrace, check)
+    forbidding = (without_user_namespaces, without_ptrace)
+    commands = (run, run_at_once, cancel, hold, interactive, mounts, check, *forbidding)
     command = next(c for c in commands if c.__name__ == sys.argv[1])
     order = json.loads(Path(sys.argv[2]).read_bytes())
     try:

@@ -1,8 +1,7 @@
-"""A build whose clock is ahead: every process of it sees so, waits as long as it should, and ends as usual."""
+"""A build whose clock is ahead: all its processes see so, wait as long as they should, and end as usual."""
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -220,9 +219,10 @@ if queue >= 0:
 print(json.dumps(waited))
 """
     waited = probe(caller, code)
+    since_start = waited.pop("since start")
+    assert since_start[1] and since_start[0] < 20
     assert {name for name, (_, right, _) in waited.items() if not right} == set(), waited
-    assert {name for name, (seconds, _, _) in waited.items() if name != "since start" and seconds < 0.19} == set()
-    assert {name for name, (seconds, _, _) in waited.items() if seconds > 20} == set()
+    assert {name for name, (seconds, _, _) in waited.items() if not 0.19 < seconds < 20} == set(), waited
 
 
 def test_an_interrupted_wait_is_taken_up_again(caller: Caller) -> None:
@@ -309,7 +309,9 @@ print(json.dumps(seen))
 
 def test_hundreds_of_short_processes_at_once(caller: Caller) -> None:
     script = """
-i=0; while [ $i -lt 300 ]; do (sh -c 'date +%s' > f$i; [ $((i % 2)) = 0 ] || exit 4) & p="$p $!"; i=$((i+1)); done
+i=0; while [ $i -lt 300 ]; do
+    (sh -c 'date +%s' > f$i; [ $((i % 2)) = 0 ] || exit 4) & p="$p $!"; i=$((i+1))
+done
 bad=0; for one in $p; do wait $one || bad=$((bad+1)); done; echo $bad; cat f* | wc -l; cat f*
 """
     bad, count, *seconds = map(int, caller.output(ahead(caller, script, timeout=50)).split())
@@ -347,7 +349,7 @@ cat /proc/[0-9]*/stat | cut -d' ' -f3 | grep -c Z; ls /proc | grep -c '^[0-9]'
 
 
 def test_a_cancelled_build_ends_at_once(caller: Caller, marker: str) -> None:
-    script = f"trap '' TERM INT; setsid sleep {marker} & sh -c 'kill -STOP $$' & while :; do sleep {marker}; done"
+    script = f"trap '' TERM INT; setsid sleep {marker} & sh -c 'kill -STOP $$' & sleep {marker}"
     answer = caller.drive("cancel", specs=[ahead(caller, script)] * 3)
     assert [r["cancelled"] for r in answer["results"]] == [True] * 3
     assert processes_with(marker) == []
@@ -439,6 +441,4 @@ def test_fails_closed_when_a_program_cannot_be_looked_into(caller: Caller) -> No
 
 def test_an_ordinary_build_does_not_load_the_tracer(caller: Caller) -> None:
     code = "import sys; from hermetic.sandbox import host; print([m for m in sys.modules if 'ptrace' in m])"
-    ran = caller.popen([caller.python, "-I", "-S", "-c", f"import sys; sys.path[:0] = {[str(caller.shared)]}; {code}"])
-    assert ran.communicate(timeout=60)[0].strip() == "[]"
-    assert isinstance(ran, subprocess.Popen)
+    assert caller.popen([caller.python, "-c", code]).communicate(timeout=60)[0].strip() == "[]"
