@@ -1,3 +1,5 @@
+# ruff: noqa: SIM105
+# Because contextlib would double the time that this takes to load.
 """Runs a build under a clock that is put forward, as far as its processes can see the time of day.
 
 The build's init traces all processes of the build:
@@ -7,17 +9,17 @@ The build's init traces all processes of the build:
   that a program finds on its stack. It is crossed out whenever a program is executed; every C library then
   makes system calls instead.
 - A seccomp filter stops a process at each call that tells the time of day, for the tracer to answer it.
-- It also stops those that wait until a time of day: the time is translated back for the length of the call.
+- It also stops those that wait until a time of day, or note one down as a file's: the time is translated back
+  for the length of the call.
 
-What the kernel notes down by itself, such as times of files, stays as it is. Imported by the fork server for
-the first build that needs it. Standard library only.
+So whatever the kernel notes down, times of files above all, agrees with itself: it is of the machine's clock.
+Imported by the fork server for the first build that needs it. Standard library only.
 """
 
 from __future__ import annotations
 
 import _socket
 import array
-import contextlib
 import errno
 import os
 import signal
@@ -52,20 +54,29 @@ _STACK_SIZES: Final = (1 << 14, 1 << 18, 1 << 23)  # bytes to look at; arguments
 
 _NO_CALL: Final = 2**64 - 1
 _GETTIMEOFDAY, _TIME, _CLOCK_GETTIME = 96, 201, 228
-# Calls that take an absolute time: the register that points at it, and where it stands in what is there.
+# Calls that are told a time of day: the register that points at it, how many bytes are there, and where among
+# them the seconds stand.
 _DEADLINES: Final = {
-    202: ("r10", 0),  # futex
-    223: ("rdx", 16),  # timer_settime: after the interval
-    230: ("rdx", 0),  # clock_nanosleep
-    242: ("r8", 0),  # mq_timedsend
-    243: ("r8", 0),  # mq_timedreceive
-    286: ("rdx", 16),  # timerfd_settime: after the interval
-    449: ("r10", 0),  # futex_waitv
-    455: ("r8", 0),  # futex_wait
+    202: ("r10", 16, (0,)),  # futex
+    223: ("rdx", 32, (16,)),  # timer_settime: after the interval
+    230: ("rdx", 16, (0,)),  # clock_nanosleep
+    242: ("r8", 16, (0,)),  # mq_timedsend
+    243: ("r8", 16, (0,)),  # mq_timedreceive
+    286: ("rdx", 32, (16,)),  # timerfd_settime: after the interval
+    449: ("r10", 16, (0,)),  # futex_waitv
+    455: ("r8", 16, (0,)),  # futex_wait
+}
+_FILE_TIMES: Final = {
+    132: ("rsi", 16, (0, 8)),  # utime
+    235: ("rsi", 32, (0, 16)),  # utimes
+    261: ("rdx", 32, (0, 16)),  # futimesat
+    280: ("rdx", 32, (0, 16)),  # utimensat
 }
 # Seconds. Of timers it is not known which clock they follow; no machine has been up for longer, and what is
 # due before it by the time of day is due at once.
 _NO_UPTIME: Final = 10**9
+_RECENT: Final = 86_400  # seconds; a file's time is taken for one of the build's clock if it is not older
+_SECONDS: Final = struct.Struct("<q")
 _RED_ZONE: Final = 128  # bytes below the stack pointer that a function may use
 
 
@@ -129,9 +140,10 @@ class _Tracer:
         while True:
             pid, status = os.waitpid(-1, ptrace.WALL)
             if os.WIFSTOPPED(status):
-                # A process may be killed while it stands still; its end will be told.
-                with contextlib.suppress(ProcessLookupError):
+                try:
                     self._go_on(pid, event=status >> 16, stopped_by=status >> 8 & 0xFF)
+                except ProcessLookupError:
+                    pass  # it was killed while it stood still; its end will be told
             else:
                 self.amended.pop(pid, None)
                 if pid == main:
@@ -155,7 +167,11 @@ class _Tracer:
     def _at_call(self, pid: int) -> None:
         registers = ptrace.registers(pid)
         if registers.orig_rax in _DEADLINES:
-            self._translate_deadline(pid, registers)
+            self._translate(pid, registers, *_DEADLINES[registers.orig_rax], since=_NO_UPTIME)
+            return
+        if registers.orig_rax in _FILE_TIMES:
+            now = int(time.time()) + self.offset
+            self._translate(pid, registers, *_FILE_TIMES[registers.orig_rax], since=now - _RECENT, until=now)
             return
         result = self._tell_time(pid, registers)
         registers.orig_rax = _NO_CALL
@@ -177,30 +193,42 @@ class _Tracer:
             time_of_day = struct.pack("<qq", seconds, nanoseconds // 1000) if registers.rdi else b""
             zone = bytes(8) if registers.rsi else b""
             return _store(pid, registers.rdi, time_of_day) or _store(pid, registers.rsi, zone)
-        failed = _store(pid, registers.rdi, struct.pack("<q", seconds)) if registers.rdi else 0
+        failed = _store(pid, registers.rdi, _SECONDS.pack(seconds)) if registers.rdi else 0
         return failed or seconds
 
-    def _translate_deadline(self, pid: int, registers: ptrace.Registers) -> None:
-        """Have a call wait until the time that the machine's clock shows then.
+    def _translate(
+        self,
+        pid: int,
+        registers: ptrace.Registers,
+        register: str,
+        size: int,
+        places: tuple[int, ...],
+        *,
+        since: int,
+        until: int = 2**63,
+    ) -> None:
+        """Have a call take the times from `since` to `until` as those that the machine's clock shows then.
 
         The caller's own structure may be read-only, or be read by other threads. So the call gets another
         one, beyond what is in use of the stack, and the register is set back at the end of the call.
         """
-        register, at = _DEADLINES[registers.orig_rax]
         address: int = getattr(registers, register)
         try:
-            given = ptrace.read(pid, address, at + 16)
+            given = bytearray(ptrace.read(pid, address, size))
         except OSError as error:
             if error.errno != errno.EFAULT:
                 raise
-            given = b""  # the kernel shall say so to the caller
-        seconds = int.from_bytes(given[at : at + 8], "little", signed=True)
-        if len(given) < at + 16 or seconds < _NO_UPTIME:
+            given = bytearray()
+        readable = places if len(given) == size else ()  # a wrong address is the kernel's to find
+        told = {at: _SECONDS.unpack_from(given, at)[0] for at in readable}
+        translated = {at: seconds - self.offset for at, seconds in told.items() if since <= seconds <= until}
+        if not translated:
             ptrace.resume(pid)
             return
-        translated = (seconds - self.offset).to_bytes(8, "little", signed=True)
-        place = (registers.rsp - _RED_ZONE - len(given)) & ~15
-        ptrace.write(pid, place, given[:at] + translated + given[at + 8 :])
+        for at, seconds in translated.items():
+            _SECONDS.pack_into(given, at, seconds)
+        place = (registers.rsp - _RED_ZONE - size) & ~15
+        ptrace.write(pid, place, bytes(given))
         ptrace.set_register(pid, register, place)
         self.amended[pid] = (register, address)
         ptrace.resume_to_the_end_of_the_call(pid)
@@ -230,7 +258,7 @@ def hide_vdso(pid: int) -> None:
     for size in _STACK_SIZES:
         place = _place_of_vdso(ptrace.read(pid, registers.rsp, size))
         if place is not None:
-            ptrace.write(pid, registers.rsp + place, struct.pack("<q", _AT_IGNORE))
+            ptrace.write(pid, registers.rsp + place, _SECONDS.pack(_AT_IGNORE))
             return
     raise OSError(errno.ENOEXEC, "what a program was started with cannot be understood")
 

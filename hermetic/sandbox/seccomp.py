@@ -62,11 +62,11 @@ _DO_NOT_EXIST: Final = (
     "add_key", "request_key", "keyctl", "openat2", "clone3", "statmount", "listmount", "io_uring_setup",
     "io_uring_enter", "io_uring_register",
 )
-# What `clock` answers or amends. Absolute times are those of REALTIME, REALTIME_ALARM and TAI.
+# What `clock` answers or amends.
 _CLOCK_NUMBERS: Final[dict[str, int]] = {
-    "gettimeofday": 96, "time": 201, "futex": 202, "timer_settime": 223, "clock_gettime": 228,
-    "clock_nanosleep": 230, "mq_timedsend": 242, "mq_timedreceive": 243, "timerfd_settime": 286,
-    "futex_waitv": 449, "futex_wait": 455,
+    "gettimeofday": 96, "utime": 132, "time": 201, "futex": 202, "timer_settime": 223, "clock_gettime": 228,
+    "clock_nanosleep": 230, "utimes": 235, "mq_timedsend": 242, "mq_timedreceive": 243, "futimesat": 261,
+    "utimensat": 280, "timerfd_settime": 286, "futex_waitv": 449, "futex_wait": 455,
 }
 _FOR_A_TRACER: Final = ("ptrace", "process_vm_readv", "process_vm_writev")
 _MODE_ARGUMENT: Final = {
@@ -167,6 +167,10 @@ def _traced_rules() -> tuple[Rule, ...]:
         Rule("futex_wait", TRACE, (_given(4), Test(5, whole, _REALTIME))),
         Rule("mq_timedsend", TRACE, (_given(4),)),
         Rule("mq_timedreceive", TRACE, (_given(4),)),
+        Rule("utime", TRACE, (_given(1),)),
+        Rule("utimes", TRACE, (_given(1),)),
+        Rule("futimesat", TRACE, (_given(2),)),
+        Rule("utimensat", TRACE, (_given(2),)),
     )
 
 

@@ -250,6 +250,40 @@ print(json.dumps([result, time.monotonic() - begun, list(until) == [now // 10**9
     assert untouched
 
 
+def test_times_of_files_stay_in_order_however_they_are_set(caller: Caller) -> None:
+    code = """
+for name in "abcdefgh":
+    open(name, "w").close()
+now = int(time.time())
+given = (c_long * 2)(now, now)
+twice = (c_long * 4)(now, 5, now, 7)
+assert libc.syscall(c_long(132), b"a", given) == 0
+assert libc.syscall(c_long(235), b"b", twice) == 0
+assert libc.syscall(c_long(261), -100, b"c", twice) == 0
+assert libc.syscall(c_long(280), -100, b"d", twice, 0) == 0
+os.utime("e", (now, now))
+os.utime("f")
+os.utime("g", (100, now + 10**8))
+os.utime("h", (now, 1_000_000_000))
+assert list(twice) == [now, 5, now, 7]
+assert call(280, -100, b"h", 1, 0) == "EFAULT" and call(280, -100, b"none", addressof(twice), 0) == "ENOENT"
+print(json.dumps([now, [[int(getattr(os.stat(n), k)) for k in ("st_atime", "st_mtime")] for n in "abcdefgh"],
+                  os.stat("d").st_mtime_ns % 1000]))
+"""
+    now, times, nanoseconds = probe(caller, code)
+    real = now - AHEAD
+    assert [set(pair) for pair in times[:5]] == [{real}] * 5
+    assert 0 <= times[5][1] - real < NEAR
+    assert times[6] == [100, now + 10**8]
+    assert times[7] == [real, 1_000_000_000]
+    assert nanoseconds == 7
+
+
+def test_what_is_made_after_what_was_touched_is_newer(caller: Caller) -> None:
+    script = "touch -d @$(date +%s) source; sleep 1.1; : > made; [ made -nt source ]; echo $?"
+    assert caller.output(ahead(caller, script)) == "0"
+
+
 # -- signals and ends
 
 
