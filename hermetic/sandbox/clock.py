@@ -122,8 +122,9 @@ def _become_the_build(process: dict[str, Any], end: _socket.socket) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         syscalls.install_seccomp(seccomp.traced_program())
         os.execve(process["argv"][0], process["argv"], process["env"])
-    except OSError as error:
-        end.send((error.errno or 0).to_bytes(4, "little"))
+    except BaseException as error:
+        number = getattr(error, "errno", None) or errno.EINVAL
+        end.send(number.to_bytes(4, "little"))
     finally:
         os._exit(127)
 
@@ -173,7 +174,9 @@ class _Tracer:
             now = int(time.time()) + self.offset
             self._translate(pid, registers, *_FILE_TIMES[registers.orig_rax], since=now - _RECENT, until=now)
             return
-        result = self._tell_time(pid, registers)
+        # Any other call was stopped by a filter of the build's own: for that one there is no tracer.
+        known = registers.orig_rax in (_GETTIMEOFDAY, _TIME, _CLOCK_GETTIME)
+        result = self._tell_time(pid, registers) if known else -errno.ENOSYS
         registers.orig_rax = _NO_CALL
         registers.rax = result % 2**64
         ptrace.set_registers(pid, registers)

@@ -30,6 +30,8 @@ SPEC = SandboxSpec(argv=("/bin/sh",), env={})
         ({"timeout": 0}, "timeout"),
         ({"umask": 0o1777}, "umask"),
         ({"hostname": "x" * 65}, "host name"),
+        ({"clock_offset": -1}, "put forward"),
+        ({"clock_offset": 10**10}, "put forward"),
         ({"uid": 0}, "uid"),
         ({"gid": 65534}, "gid"),
         ({"mounts": (Mount("store/x", "/in"),)}, "'store/x'"),
