@@ -1,5 +1,5 @@
-# ruff: noqa: SIM105
-# Because contextlib would double the time that this takes to load.
+# ruff: noqa: PTH123
+# Because pathlib would double the time that this takes to load.
 """Runs a build under a clock that is put forward, as far as its processes can see the time of day.
 
 The build's init traces all processes of the build:
@@ -100,10 +100,7 @@ def run(process: dict[str, Any]) -> int:
     except OSError as error:
         raise SetupError(STEP, error.errno or 0, str(error)) from None
     ours.send(b".")
-    try:
-        status = _Tracer(process["clock_offset"]).serve(pid)
-    except OSError as error:
-        raise SetupError(STEP, error.errno or 0, str(error)) from None
+    status = _Tracer(process["clock_offset"]).serve(pid)
     failed = ours.recv(4)
     if failed:
         number = int.from_bytes(failed, "little")
@@ -145,6 +142,8 @@ class _Tracer:
                     self._go_on(pid, event=status >> 16, stopped_by=status >> 8 & 0xFF)
                 except ProcessLookupError:
                     pass  # it was killed while it stood still; its end will be told
+                except OSError as error:
+                    raise SetupError(STEP, error.errno or 0, f"{error}, of {_program(pid)}") from None
             else:
                 self.amended.pop(pid, None)
                 if pid == main:
@@ -235,6 +234,15 @@ class _Tracer:
         ptrace.set_register(pid, register, place)
         self.amended[pid] = (register, address)
         ptrace.resume_to_the_end_of_the_call(pid)
+
+
+def _program(pid: int) -> str:
+    """What a process calls itself, for people."""
+    try:
+        with open(f"/proc/{pid}/comm", errors="replace") as name:
+            return name.read().strip()
+    except OSError:
+        return f"process {pid}"
 
 
 def _store(pid: int, address: int, data: bytes) -> int:

@@ -65,7 +65,7 @@ def _untraceable(number: int, text: str) -> SandboxError:
         reason = ": the kernel, or the container that this runs in, does not permit ptrace"
         hint = f"In a container: permit it (docker: --cap-add SYS_PTRACE). Or {hint[0].lower()}{hint[1:]}"
     return SandboxError(
-        f"the build cannot be given another time of day, so it was not built{reason}",
+        f"the build cannot be given another time of day{reason}",
         hint=hint,
         details=(f"error: {text}",),
     )

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from hermetic.sandbox import clock, diagnosis
 from tests.sandbox_support import BIN, Caller, processes_with, wait_until
 
 AHEAD: Final = 400 * 86_400 + 12_345
@@ -496,10 +497,25 @@ def test_fails_closed_where_tracing_is_forbidden(caller: Caller) -> None:
     assert caller.drive("without_ptrace", spec=caller.shell(script))["result"]["exit_status"] == 0
 
 
+@pytest.mark.parametrize(
+    ("scope", "remedy"), [("2", "sysctl -w kernel.yama.ptrace_scope=1"), ("3", "restart"), (None, "docker")]
+)
+def test_refusal_names_the_reason_and_the_remedy(
+    scope: str | None, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "_setting", lambda name: scope)
+    refused = PermissionError(1, "Operation not permitted", "ptrace")
+    error = diagnosis.explain({"step": clock.STEP, "errno": 1, "text": str(refused)})
+    assert error.hint is not None
+    assert remedy in error.hint and "--no-perturb clock" in error.hint
+    assert scope is None or f"ptrace_scope is {scope}" in error.message
+
+
 def test_fails_closed_when_a_program_cannot_be_looked_into(caller: Caller) -> None:
     script = "cp $(which busybox) date; chmod 111 date; ./date +%s; echo went on"
     answer = caller.run(ahead(caller, script))
     assert "cannot be given another time of day" in answer["error"]
+    assert ", of date" in answer["details"][0]
     log = next(Path(caller.home).glob("log-*")).read_text()
     assert "went on" not in log
 
