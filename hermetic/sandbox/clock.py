@@ -53,24 +53,25 @@ _CS_OF_32_BITS: Final = 0x23
 _STACK_SIZES: Final = (1 << 14, 1 << 18, 1 << 23)  # bytes to look at; arguments are limited to the last
 
 _NO_CALL: Final = 2**64 - 1
-_GETTIMEOFDAY, _TIME, _CLOCK_GETTIME = 96, 201, 228
+_CALLS: Final = seccomp.CLOCK_NUMBERS
+_GETTIMEOFDAY, _TIME, _CLOCK_GETTIME = (_CALLS[n] for n in ("gettimeofday", "time", "clock_gettime"))
 # Calls that are told a time of day: the register that points at it, how many bytes are there, and where among
 # them the seconds stand.
 _DEADLINES: Final = {
-    202: ("r10", 16, (0,)),  # futex
-    223: ("rdx", 32, (16,)),  # timer_settime: after the interval
-    230: ("rdx", 16, (0,)),  # clock_nanosleep
-    242: ("r8", 16, (0,)),  # mq_timedsend
-    243: ("r8", 16, (0,)),  # mq_timedreceive
-    286: ("rdx", 32, (16,)),  # timerfd_settime: after the interval
-    449: ("r10", 16, (0,)),  # futex_waitv
-    455: ("r8", 16, (0,)),  # futex_wait
+    _CALLS["futex"]: ("r10", 16, (0,)),
+    _CALLS["timer_settime"]: ("rdx", 32, (16,)),  # after the interval
+    _CALLS["clock_nanosleep"]: ("rdx", 16, (0,)),
+    _CALLS["mq_timedsend"]: ("r8", 16, (0,)),
+    _CALLS["mq_timedreceive"]: ("r8", 16, (0,)),
+    _CALLS["timerfd_settime"]: ("rdx", 32, (16,)),  # after the interval
+    _CALLS["futex_waitv"]: ("r10", 16, (0,)),
+    _CALLS["futex_wait"]: ("r8", 16, (0,)),
 }
 _FILE_TIMES: Final = {
-    132: ("rsi", 16, (0, 8)),  # utime
-    235: ("rsi", 32, (0, 16)),  # utimes
-    261: ("rdx", 32, (0, 16)),  # futimesat
-    280: ("rdx", 32, (0, 16)),  # utimensat
+    _CALLS["utime"]: ("rsi", 16, (0, 8)),
+    _CALLS["utimes"]: ("rsi", 32, (0, 16)),
+    _CALLS["futimesat"]: ("rdx", 32, (0, 16)),
+    _CALLS["utimensat"]: ("rdx", 32, (0, 16)),
 }
 # Seconds. Of timers it is not known which clock they follow; no machine has been up for longer, and what is
 # due before it by the time of day is due at once.

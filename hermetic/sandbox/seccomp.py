@@ -63,7 +63,7 @@ _DO_NOT_EXIST: Final = (
     "io_uring_enter", "io_uring_register",
 )
 # What `clock` answers or amends.
-_CLOCK_NUMBERS: Final[dict[str, int]] = {
+CLOCK_NUMBERS: Final[dict[str, int]] = {
     "gettimeofday": 96, "utime": 132, "time": 201, "futex": 202, "timer_settime": 223, "clock_gettime": 228,
     "clock_nanosleep": 230, "utimes": 235, "mq_timedsend": 242, "mq_timedreceive": 243, "futimesat": 261,
     "utimensat": 280, "timerfd_settime": 286, "futex_waitv": 449, "futex_wait": 455,
@@ -212,7 +212,7 @@ def traced_program() -> bytes:
 
 def assembled(found: tuple[Rule, ...]) -> bytes:
     """Rules as a BPF program. Of those for one call the first that holds decides."""
-    numbers = {**_NUMBERS, **_CLOCK_NUMBERS}
+    numbers = {**_NUMBERS, **CLOCK_NUMBERS}
     by_number: dict[int, list[Rule]] = {}
     for rule in found:
         by_number.setdefault(numbers[rule.name], []).append(rule)
