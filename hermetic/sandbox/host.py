@@ -44,7 +44,12 @@ class Build:
     """A build that runs: its first process, and how it is told to end."""
 
     def __init__(
-        self, channel: _socket.socket, control: _socket.socket, pid: int, timeout: float | None
+        self,
+        channel: _socket.socket,
+        control: _socket.socket,
+        pid: int,
+        timeout: float | None,
+        cpu: int | None = None,
     ) -> None:
         self.channel = channel
         self.control = control
@@ -53,6 +58,7 @@ class Build:
         self.started = time.monotonic()
         self.deadline = None if timeout is None else self.started + timeout
         self.ended_by: str | None = None
+        self.cpu = cpu
 
     def kill(self, reason: str) -> None:
         """Kill the first process, and so everything in its pid namespace."""
@@ -125,6 +131,7 @@ class Server:
         if request["process"]["clock_offset"]:
             # Only rebuilds need it; and where a build's root is, no module can be found any more.
             from hermetic.sandbox import clock  # noqa: F401
+        cpu = self._idle_cpu() if request["process"]["one_cpu"] else None
         sources = inside.open_sources(request["operations"], self.owners) if self.privileged else None
         control, inner = _socket.socketpair()
         try:
@@ -133,7 +140,7 @@ class Server:
             except OSError as error:
                 raise inside.SetupError("namespaces", error.errno or 0, str(error)) from None
             if pid == 0:
-                self._child(request, sources, streams, inner)
+                self._child(request, sources, streams, inner, cpu)
         finally:
             inner.close()
             for fd in (sources or {}).values():
@@ -150,10 +157,15 @@ class Server:
                 "text": str(error),
             }
             raise inside.SetupError(said["step"], said["errno"], said["text"]) from None
-        build = Build(channel, control, pid, request["process"]["timeout"])
+        build = Build(channel, control, pid, request["process"]["timeout"], cpu)
         for fd in (channel.fileno(), build.pidfd):
             self.builds[fd] = build
             self.poll.register(fd, select.POLLIN)
+
+    def _idle_cpu(self) -> int:
+        """The CPU that the fewest builds are bound to."""
+        taken = [build.cpu for build in set(self.builds.values())]
+        return min(sorted(os.sched_getaffinity(0)), key=taken.count)
 
     def _map_ids(self, pid: int, process: dict[str, Any]) -> None:
         if not self.privileged:
@@ -167,6 +179,7 @@ class Server:
         sources: dict[str, int] | None,
         streams: list[int],
         end: _socket.socket,
+        cpu: int | None,
     ) -> NoReturn:
         """The first process of the build. Never returns into the server."""
         control = end.fileno()
@@ -174,6 +187,8 @@ class Server:
         try:
             process = request["process"]
             inside.die_with_server(control)
+            if cpu is not None:
+                os.sched_setaffinity(0, {cpu})
             _place_streams(streams)
             _close_all_but({0, 1, 2, control, *(sources or {}).values()})
             if os.read(control, 1) != b"!":

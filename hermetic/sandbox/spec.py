@@ -67,10 +67,11 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         user_namespaces: the build may make namespaces of its own.
         loopback: the build's own loopback interface is up. It never reaches that of the host.
 
-        hostname, umask, aslr, uname26, cpuinfo, clock_offset: perturbations. `aslr`: addresses are random.
-            `uname26`: the kernel calls itself 2.6. `cpuinfo`: text of /proc/cpuinfo; /proc then also shows
-            the rest of what is usual, where by default it shows nothing but processes. `clock_offset`:
-            seconds that the build's time of day is ahead; its processes are then traced.
+        hostname, umask, aslr, uname26, cpuinfo, clock_offset, one_cpu: perturbations. `aslr`: addresses are
+            random. `uname26`: the kernel calls itself 2.6. `cpuinfo`: text of /proc/cpuinfo; /proc then also
+            shows the rest of what is usual, where by default it shows nothing but processes.
+            `clock_offset`: seconds that the build's time of day is ahead; its processes are then traced.
+            `one_cpu`: it runs on one CPU and is told of no other.
     """
 
     argv: tuple[str, ...]
@@ -90,6 +91,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     uname26: bool = False
     cpuinfo: str | None = None
     clock_offset: int = 0
+    one_cpu: bool = False
 
 
 class Directory(msgspec.Struct, frozen=True, tag=True):
@@ -182,7 +184,8 @@ def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
         "env": dict(spec.env),
         "interactive": interactive,
         **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout", "user_namespaces")},
-        **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26", "clock_offset")},
+        **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},
+        **{name: getattr(spec, name) for name in ("clock_offset", "one_cpu")},
     }
     ops = [msgspec.to_builtins(op) for op in operations(spec, interactive=interactive)]
     return {"operations": ops, "process": process}

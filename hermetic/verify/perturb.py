@@ -17,7 +17,7 @@ from hermetic.suggest import did_you_mean
 NAMES: Final = {
     "place": "work folder and inputs lie at other host paths, on another file system where there is one, "
     "their folders in another order",
-    "jobs": "one job instead of all",
+    "jobs": "one job instead of all, and one CPU to be seen",
     "user": "the build runs under another host uid, with another environment around hermetic",
     "hostname": "another host name",
     "kernel": "the kernel calls itself 2.6, and /proc/cpuinfo shows another CPU",
@@ -59,7 +59,7 @@ def choose(only: tuple[str, ...], without: tuple[str, ...]) -> Perturbations:
 
 
 def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
-    """The sandbox of a rebuild. The number of jobs and the place are the rebuilder's to change."""
+    """The sandbox of a rebuild. Jobs and place are the rebuilder's to change."""
     changes: dict[str, object] = {}
     if "hostname" in on:
         changes["hostname"] = "perturbed-host"
@@ -67,6 +67,8 @@ def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
         changes |= {"uname26": True, "cpuinfo": _CPUINFO}
     if "aslr" in on:
         changes["aslr"] = True
+    if "jobs" in on:
+        changes["one_cpu"] = True
     if "umask" in on:
         changes["umask"] = 0o027
     if "clock" in on:

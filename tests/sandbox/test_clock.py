@@ -9,7 +9,8 @@ from typing import Any, Final
 import pytest
 
 from hermetic.sandbox import clock, diagnosis
-from tests.sandbox_support import BIN, Caller, processes_with, wait_until
+from tests.processes import eventually, processes
+from tests.sandbox_support import BIN, Caller
 
 AHEAD: Final = 400 * 86_400 + 12_345
 NEAR: Final = 60  # seconds that a test may take
@@ -395,29 +396,29 @@ def test_orphans_are_reaped_and_nothing_survives(caller: Caller, marker: str) ->
 for i in 1 2 3 4 5; do (setsid sh -c 'sleep 0.1' & ); (setsid sleep {marker} &); done; sleep 0.5
 cat /proc/[0-9]*/stat | cut -d' ' -f3 | grep -c Z; ls /proc | grep -c '^[0-9]'
 """
-    zombies, processes = map(int, caller.output(ahead(caller, script)).split())
-    assert zombies == 0 and processes >= 7
-    assert processes_with(marker) == []
+    zombies, alive = map(int, caller.output(ahead(caller, script)).split())
+    assert zombies == 0 and alive >= 7
+    assert processes(marker) == []
 
 
 def test_a_cancelled_build_ends_at_once(caller: Caller, marker: str) -> None:
     script = f"trap '' TERM INT; setsid sleep {marker} & sh -c 'kill -STOP $$' & sleep {marker}"
     answer = caller.drive("cancel", specs=[ahead(caller, script)] * 3)
     assert [r["cancelled"] for r in answer["results"]] == [True] * 3
-    assert processes_with(marker) == []
+    assert processes(marker) == []
     late = caller.run(ahead(caller, script, timeout=0.5))["result"]
     assert late["timed_out"] and late["seconds"] < 10
-    assert processes_with(marker) == []
+    assert processes(marker) == []
 
 
 def test_a_build_ends_with_its_client(caller: Caller, marker: str) -> None:
     holding = caller.start("hold", {"specs": [ahead(caller, f"setsid sleep {marker} & sleep {marker}")] * 2})
     try:
-        assert wait_until(lambda: len(processes_with(marker)) == 4, 20)
+        assert eventually(lambda: len(processes(marker)) == 4, 20)
     finally:
         holding.kill()
         holding.wait()
-    assert wait_until(lambda: not processes_with(marker), 5)
+    assert eventually(lambda: not processes(marker), 5)
 
 
 # -- power

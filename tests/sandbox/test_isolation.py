@@ -264,6 +264,11 @@ def test_perturbations_take_effect(caller: Caller) -> None:
     assert (seen[0], seen[1], seen[2][:4], seen[3]) == ("elsewhere", "0077", "2.6.", "model name: abacus")
 
 
+def test_one_cpu_is_all_that_a_build_sees(caller: Caller) -> None:
+    assert caller.output(caller.shell("nproc")) == str(len(os.sched_getaffinity(0)))
+    assert caller.output(caller.shell("nproc", one_cpu=True)) == "1"
+
+
 def test_jobserver_pipe_works_inside(caller: Caller) -> None:
     fifo = caller.home / "fifo"
     os.mkfifo(fifo)
