@@ -19,6 +19,7 @@ from hermetic.store.flocks import try_folder
 from hermetic.verify.perturb import CLOCK_OFFSET, NAMES, choose, perturbed
 from hermetic.verify.reorder import unlike
 from tests.processes import eventually, processes
+from tests.sandbox.driver import forbid_tracing
 from tests.servers import serving
 from tests.small_project import Project, stopped
 
@@ -234,6 +235,17 @@ def test_list_perturbations_says_what_each_makes_different(project: Project) -> 
     listed = project.ok("verify", "--list-perturbations").out.splitlines()
     assert [line.split()[0] for line in listed] == list(NAMES)
     assert all(len(line) > 20 for line in listed)
+
+
+def test_where_the_clock_cannot_be_perturbed_nothing_passes_as_verified(project: Project) -> None:
+    project.recipe("app", ': > "$out/x"')
+    project.ok("realize", "app")
+    ran = project.run("verify", "app", preexec_fn=forbid_tracing)
+    assert ran.code == 1
+    assert "cannot be given another time of day" in ran.err and "--no-perturb clock" in ran.err
+    assert "the same bytes" not in ran.out
+    assert project.leftovers() == []
+    assert project.run("verify", "--no-perturb", "clock", "app", preexec_fn=forbid_tracing).code == 0
 
 
 def test_rebuilds_that_need_one_core_run_beside_each_other(project: Project) -> None:

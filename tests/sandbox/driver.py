@@ -105,9 +105,14 @@ def without_user_namespaces(order: dict[str, Any]) -> dict[str, Any]:
 
 def without_ptrace(order: dict[str, Any]) -> dict[str, Any]:
     """The same as `run`, where nobody may trace: as in some containers."""
+    forbid_tracing()
+    return run(order)
+
+
+def forbid_tracing() -> None:
+    """To this process and all that it will start."""
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     syscalls.install_seccomp(seccomp.assembled((seccomp.Rule("ptrace", seccomp.EPERM),)))
-    return run(order)
 
 
 def check(order: dict[str, Any]) -> dict[str, Any]:
