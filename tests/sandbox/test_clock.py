@@ -325,8 +325,6 @@ def test_what_is_stopped_stands_still_until_it_is_continued(caller: Caller) -> N
     code = """
 import signal
 import threading
-read, write = os.pipe()
-os.set_blocking(read, False)
 def run():
     while True:
         os.write(write, b".")
@@ -338,6 +336,8 @@ def count():
         return 0
 seen = []
 for number in (signal.SIGSTOP, signal.SIGTSTP):
+    read, write = os.pipe()
+    os.set_blocking(read, False)
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)  # SIGTSTP does not stop an orphaned process group
