@@ -206,24 +206,28 @@ def stopped(process: subprocess.Popen[str], number: int = signal.SIGINT) -> floa
     return time.monotonic() - begun
 
 
-def _seed() -> tuple[Pin, bytes]:
-    """The busybox seed as the checkout pins it, and its bytes."""
+def seed() -> tuple[Pin, bytes]:
+    """The busybox seed as the checkout pins it, and its bytes.
+
+    Raises:
+        HermeticError: it cannot be fetched.
+    """
     pin = locks.parse((REPOSITORY / locks.FILE_NAME).read_bytes()).pin("busybox")
     for path in (REPOSITORY / "store").glob(f"*-busybox-{pin.version}"):
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == pin.sha256:
             return pin, path.read_bytes()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hermetic-tests"
-    try:
-        return pin, Fetcher(cache).fetch(pin).read_bytes()
-    except HermeticError as error:
-        pytest.skip(f"the busybox seed cannot be fetched: {error.message} {error.details}")
+    return pin, Fetcher(cache).fetch(pin).read_bytes()
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pin, bytes]:
     """A store in which the seed is realized; tests begin with a copy of it."""
     folder = tmp_path_factory.mktemp("template")
-    pin, deb = _seed()
+    try:
+        pin, deb = seed()
+    except HermeticError as error:
+        pytest.skip(f"the busybox seed cannot be fetched: {error.message} {error.details}")
     with serving() as server:
         project = Project(folder, server, pin, deb)
         project.recipe("check", ': > "$out/here"')
