@@ -39,7 +39,7 @@ def explain(error: OSError, path: str | bytes | os.PathLike[str], doing: str) ->
     # Calls with dir_fd report a bare name; only a name from the root says more than `path`.
     named = error.filename if isinstance(error.filename, (str, bytes)) else None
     where = os.fsdecode(named) if named and os.fsdecode(named).startswith("/") else place
-    reason = os.strerror(error.errno) if error.errno else str(error)
+    reason = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
     message = f"cannot {doing} {where}: {reason}"
     if error.errno in FULL:
         return full(where, doing, quota=error.errno == errno.EDQUOT)

@@ -8,7 +8,7 @@ Every answer rests on the same facts as that of the whole program: the bytes of 
 sentinel of the store object. Where one does not fit, there is no answer here, and the whole program looks.
 """
 
-# ruff: noqa: PTH116, PTH123, SIM105
+# ruff: noqa: PTH116, SIM105
 # Because pathlib and contextlib alone would take a quarter of the time.
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 
 from blake3 import blake3
 
-from hermetic import worktree
+from hermetic import reading, worktree
 from hermetic.hashing import EVALUATION
 
 # What `typing.TYPE_CHECKING` stands for.
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DIGEST_BYTES = 16
+NOTE = 4096  # bytes of the small files that hold a number or two
+ANSWER = 1 << 30  # bytes
 USED = 86400  # seconds for which a note of last use is good enough
 _STATUS = struct.Struct("<Iqqq")
 
@@ -72,8 +74,7 @@ def encode(name: str, last_used: int, sentinel: bytes) -> bytes:
 def _database_is_well(meta: str) -> bool:
     """Whether nobody but hermetic has touched the database: damage must not be passed over."""
     status = os.stat(meta + "/db.sqlite")
-    with open(meta + "/db.checked", "rb") as file:
-        size, changed = file.read().split()
+    size, changed = reading.whole(meta + "/db.checked", NOTE).split()
     return (int(size), int(changed)) == (status.st_size, status.st_mtime_ns)
 
 
@@ -81,8 +82,7 @@ def cached(folder: str, key: str) -> bytes | None:
     """What was put into a cache under a key; None when there is nothing, or it is damaged."""
     path = f"{folder}/{file_of(key)}"
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = reading.whole(path, ANSWER)
     except OSError:
         return None
     if blake3(data[DIGEST_BYTES:]).digest(DIGEST_BYTES) != data[:DIGEST_BYTES]:

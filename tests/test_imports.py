@@ -20,7 +20,7 @@ LONGEST = 600  # lines of a module
 
 # A module or package imports only what stands before it.
 LAYERS = (
-    "errors", "faults", "hashing", "systems", "derivation", "suggest", "worktree", "glance", "patching",
+    "errors", "reading", "faults", "hashing", "systems", "derivation", "suggest", "worktree", "glance", "patching",
     "archive", "lock", "recipe", "project", "instantiate", "plan", "explain",
     "tree", "store", "collect", "gc", "fetch", "lock_update", "sandbox", "published", "compare", "realize",
     "verify", "cli", "__main__",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from hermetic import plan, published
+from hermetic import plan, published, reading
 from hermetic.cli.session import Session, write_json
 from hermetic.derivation import Build
 from hermetic.errors import HermeticError, NotReproducible
@@ -92,7 +92,7 @@ def theirs(source: str) -> list[Published]:
     if path.is_dir():
         path = path / LIST
     try:
-        return published.parse(path.read_bytes(), str(path))
+        return published.parse(reading.whole(str(path), published.MAX_BYTES), str(path))
     except OSError as error:
         raise HermeticError(
             f"--against {source}: {error.strerror}",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import click
 
+from hermetic import reading
 from hermetic.cli.session import Session
 from hermetic.errors import HermeticError, UsageError
 
@@ -23,7 +25,7 @@ def command(session: Session, target: str) -> None:
             f"no log of {target}: it has not been built in this store",
             hint="fetched and unpacked sources have no log; `hermetic tree` shows what is built",
         )
-    with path.open("rb") as log:
+    with os.fdopen(reading.opened(str(path)), "rb") as log:
         shutil.copyfileobj(log, sys.stdout.buffer)
 
 

@@ -120,6 +120,11 @@ def run(args: list[str]) -> int:
     except BrokenPipeError:
         let_go_of_stdout()
         return 1
+    except MemoryError:
+        if debug:
+            raise
+        report(HermeticError("out of memory", hint="fewer jobs at a time (-j) need less"))
+        return 1
     except OSError as error:
         if debug:
             raise

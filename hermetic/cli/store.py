@@ -161,7 +161,7 @@ def rebuild_db(session: Session, as_json: bool) -> None:
         raise UsageError(f"there is no store at {session.store_path}")
     found = rebuild(session.store_path)
     if as_json:
-        write_json(msgspec.to_builtins(found) | {"old": str(found.old) if found.old else None})
+        write_json(msgspec.structs.asdict(found) | {"old": str(found.old) if found.old else None})
         return
     click.echo(
         f"registered {counted(found.objects, 'object')} and {counted(found.realisations, 'realisation')}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from blake3 import blake3
 
+from hermetic import reading
 from hermetic.fetch.http import Failure, Http, check_status
 from hermetic.fetch.mirror import Location, local_path
 from hermetic.lock import Pin
@@ -23,6 +24,7 @@ from hermetic.lock import Pin
 if TYPE_CHECKING:
     import httpx
 
+_ORIGIN: Final = 1 << 20  # bytes of the note beside a part
 _PROGRESS_EVERY: Final = 0.05  # seconds
 
 
@@ -151,7 +153,7 @@ class Partial:
 
     def origin(self) -> _Origin | None:
         try:
-            return msgspec.json.decode(self._origin.read_bytes(), type=_Origin)
+            return msgspec.json.decode(reading.whole(str(self._origin), _ORIGIN), type=_Origin)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
 

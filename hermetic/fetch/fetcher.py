@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final, Generic, TypeVar
 
 from blake3 import blake3
 
-from hermetic import faults
+from hermetic import faults, reading
 from hermetic.errors import FetchError, HashMismatch, HermeticError
 from hermetic.fetch import mirror
 from hermetic.fetch.download import Digests, Download, Partial, Rejected, Stopped
@@ -309,7 +310,7 @@ def _is_right(path: Path, pin: Pin, stop: threading.Event) -> bool:
     """Whether a finished download is there and whole. One that is not is removed."""
     digests = Digests()
     try:
-        with path.open("rb") as file:
+        with os.fdopen(reading.opened(str(path)), "rb") as file:
             while chunk := file.read(1 << 20):
                 digests.update(chunk)
                 if stop.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Final
 from hermetic import tree
 from hermetic.derivation import Build
 from hermetic.errors import BuildFailure, BuildTimeout
+from hermetic.faults import translated
 from hermetic.plan import label
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Listener, Phase
@@ -81,8 +83,7 @@ class LocalExecutor:
         mounts = (*self.lay_out(drv, inputs, work), Mount(str(self.jobserver.path), INSIDE, writable=True))
         spec = self.adjust(specification(drv, mounts, timeout))
         self._listener(Phase(drv_id, ""))
-        with log.open("wb") as file:
-            result = self._run(spec, file.fileno())
+        result = self._logged(spec, log)
         if result.cancelled:
             raise Cancelled
         if not result.ok:
@@ -95,6 +96,17 @@ class LocalExecutor:
                 hint=f"install to {drv.out}",
             )
         return out
+
+    def _logged(self, spec: SandboxSpec, log: Path) -> Result:
+        # A link or a named pipe may have been put there.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        with translated(log, "write"):
+            file = os.open(log, flags, 0o644)
+        try:
+            os.set_blocking(file, True)
+            return self._run(spec, file)
+        finally:
+            os.close(file)
 
     def lay_out(self, drv: Build, inputs: Mapping[str, Path], work: Path) -> tuple[Mount, ...]:
         """Fill the work folder. Verification does it otherwise in a subclass."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from hermetic import glance, tree
+from hermetic import glance, reading, tree
 from hermetic.errors import StoreError
 from hermetic.store import caches, database, flocks, protect, registering, roots, sentinel, workspaces
 from hermetic.store.layout import Layout
@@ -59,6 +59,8 @@ class Store:
             store._create()
         elif not read_only:
             layout.check_writable()
+            if not layout.check_folders():
+                layout.make_folders()
         try:
             store._check_database()
             if not read_only:
@@ -170,7 +172,7 @@ class Store:
         """
         path = self.layout.manifest(name)
         try:
-            data = path.read_bytes()
+            data = reading.whole(str(path), tree.MOST)
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}") from error
         if tree.content_hash(data) != content_hash_of(name):

@@ -9,15 +9,17 @@ our own.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hermetic import faults
+from hermetic import faults, glance, reading
 from hermetic.errors import StoreError
 from hermetic.store import flocks
+from hermetic.store.layout import write_atomically
 from hermetic.store.names import is_object_name
 from hermetic.store.records import COLUMNS, from_row
 
@@ -131,7 +133,7 @@ class Database:
         mode = "rw"
         if self.read_only:
             # Without write access SQLite cannot make WAL mode's shared memory; with no log it needs none.
-            log = self.path.with_name(self.path.name + "-wal")
+            log = self._beside("-wal")
             idle = not log.exists() or log.stat().st_size == 0
             mode = "ro&immutable=1" if idle and not os.access(self.path.parent, os.W_OK) else "ro"
         return f"{self.path.absolute().as_uri()}?mode={mode}"
@@ -184,8 +186,10 @@ class Database:
 
     def _check_header(self) -> tuple[int, int]:
         with faults.translated(self.path, "read"):
+            for path in (self.path, self._beside("-wal"), self._beside("-shm")):
+                _refuse_odd(path)
             try:
-                with self.path.open("rb", buffering=0) as file:
+                with os.fdopen(reading.opened(str(self.path)), "rb", buffering=0) as file:
                     header = file.read(100)
                     status = os.fstat(file.fileno())
             except FileNotFoundError:
@@ -195,7 +199,7 @@ class Database:
         page = int.from_bytes(header[16:18], "big")
         page = 65536 if page == 1 else page
         pages = int.from_bytes(header[28:32], "big")
-        log = self.path.with_name(self.path.name + "-wal")
+        log = self._beside("-wal")
         if status.st_size < page * pages and not (log.exists() and log.stat().st_size):
             raise corrupt(self.path, f"it has {status.st_size} bytes, and should have {page * pages}")
         if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
@@ -218,13 +222,16 @@ class Database:
             if (record := from_row(row)) is None or not record.is_sound():
                 raise corrupt(self.path, f"the realisation of {row[0]!r} is not sound")
 
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
     @property
     def _checked(self) -> Path:
         return self.path.with_name("db.checked")
 
     def _last_good(self) -> tuple[int, int] | None:
         try:
-            size, time = self._checked.read_bytes().split()
+            size, time = reading.whole(str(self._checked), glance.NOTE).split()
             return int(size), int(time)
         except (OSError, ValueError):
             return None
@@ -232,9 +239,17 @@ class Database:
     def _note_good(self) -> None:
         if self.read_only or self._in_use_path is None:
             return
-        with suppress(OSError):  # if it cannot be noted, the next one looks again
+        with suppress(OSError, StoreError):  # if it cannot be noted, the next one looks again
             status = self.path.stat()
-            self._checked.write_bytes(b"%d %d\n" % (status.st_size, status.st_mtime_ns))
+            write_atomically(self._checked, b"%d %d\n" % (status.st_size, status.st_mtime_ns))
+
+
+def _refuse_odd(path: Path) -> None:
+    """SQLite would follow a link, and write to what lies there."""
+    with suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise corrupt(path, f"it is {reading.kind(mode)}")
 
 
 def corrupt(path: Path, what: str) -> StoreError:

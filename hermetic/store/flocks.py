@@ -20,11 +20,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from hermetic import reading
 from hermetic.errors import StoreError
 from hermetic.faults import translated
 
 _FIRST_WAIT: Final = 0.005  # seconds
 _LONGEST_WAIT: Final = 0.1
+_MOST: Final = 1 << 20  # bytes that who holds a lock has written
 
 
 class Stopped(StoreError):
@@ -47,7 +49,8 @@ def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | Non
     mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
         with translated(path, "lock"):
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # Through a link another file would be truncated.
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(file, mode)
             if _is_still(file, path):
@@ -147,6 +150,6 @@ def _wait_for(path: Path, on_wait: Callable[[str], None] | None, stop: threading
 def holder_of(path: Path) -> str:
     """Who holds a lock, in words; empty when that is not known."""
     try:
-        return path.read_bytes().split(b"\n", 1)[0].decode(errors="replace")
+        return reading.whole(str(path), _MOST).split(b"\n", 1)[0].decode(errors="replace")
     except OSError:
         return ""

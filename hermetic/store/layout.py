@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from hermetic import glance, reading
 from hermetic.errors import StoreError
 from hermetic.faults import translated
 
@@ -69,7 +71,7 @@ class Layout:
         """
         with translated(self.version, "read"):
             try:
-                text = self.version.read_bytes()
+                text = reading.whole(str(self.version), glance.NOTE)
             except (FileNotFoundError, NotADirectoryError):
                 return False
         if text.strip() == b"%d" % VERSION:
@@ -85,8 +87,29 @@ class Layout:
             hint=f"if it was version {VERSION}, write {VERSION} into that file",
         )
 
+    def check_folders(self) -> bool:
+        """Whether all folders are there. What is removed in them must be the store's own.
+
+        Raises:
+            StoreError: one of them is something else, such as a link to a folder elsewhere.
+        """
+        complete = True
+        for path in (self.meta, self.log, self.roots, *(self.meta / name for name in _FOLDERS)):
+            try:
+                mode = path.lstat().st_mode
+            except OSError:
+                complete = False
+                continue
+            if not stat.S_ISDIR(mode):
+                raise StoreError(
+                    f"{path} is {reading.kind(mode)}, and should be a folder",
+                    hint="move it away; the next command makes the folder anew",
+                )
+        return complete
+
     def make_folders(self) -> None:
         """Make what is missing. Safe to be done by several processes at once."""
+        self.check_folders()
         with translated(self.meta, "create"):
             for name in _FOLDERS:
                 (self.meta / name).mkdir(parents=True, exist_ok=True)
@@ -99,7 +122,8 @@ class Layout:
     def make_reserve(self) -> None:
         """Set some space aside, where there is some."""
         with suppress(OSError):
-            file = os.open(self.reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            file = os.open(self.reserve, flags, 0o600)
             try:
                 if os.fstat(file).st_size < RESERVE:
                     os.posix_fallocate(file, 0, RESERVE)

@@ -35,9 +35,12 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
+from hermetic import reading
 from hermetic.faults import translated
 from hermetic.store import flocks
 from hermetic.store.layout import Layout
+
+_MOST = 64 << 20  # bytes of one process's names
 
 
 def shared(layout: Layout) -> AbstractContextManager[None]:
@@ -130,7 +133,7 @@ def living(layout: Layout, *, clear: bool = False) -> dict[str, tuple[str, ...]]
             os.close(free)
             continue
         with suppress(FileNotFoundError):
-            who, *names = path.read_bytes().decode(errors="replace").split("\n")
+            who, *names = reading.whole(str(path), _MOST).decode(errors="replace").split("\n")
             key = who if who not in result else f"{who} [{path.name}]"
             result[key] = tuple(name for name in names if name)
     return result

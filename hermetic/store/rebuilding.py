@@ -113,7 +113,7 @@ def _records(layout: Layout, objects: Container[str]) -> tuple[list[records.Real
     sound, unusable = [], []
     with translated(layout.realisations, "read"):
         for path in sorted(layout.realisations.glob("[!.]*.json")):
-            found = records.decode(path.read_bytes())
+            found = records.read(path)
             named_right = found is not None and f"{found.drv_id}.json" == path.name
             if found is None or not named_right or found.object not in objects:
                 unusable.append(path.name)

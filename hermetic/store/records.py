@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from hermetic import reading
 from hermetic.hashing import DIGEST_CHARS
 from hermetic.store.names import is_object_name
+
+_MOST: Final = 16 << 20  # bytes of one realisation's file
 
 _ID: Final = re.compile(rf"[a-z2-7]{{{DIGEST_CHARS}}}")
 
@@ -113,6 +117,14 @@ def decode(data: bytes) -> Realisation | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return found if found.is_sound() else None
+
+
+def read(path: Path) -> Realisation | None:
+    """The realisation in a file; None where there is no such file, or it is damaged."""
+    try:
+        return decode(reading.whole(str(path), _MOST))
+    except OSError:
+        return None
 
 
 COLUMNS: Final = (

@@ -12,11 +12,12 @@ File names are bytes throughout: nothing says that they are UTF-8.
 from hermetic.tree.canonical import canonicalise
 from hermetic.tree.copying import copy
 from hermetic.tree.kinds import Unstorable
-from hermetic.tree.manifest import Entry, Kind, Manifest, compare, content_hash
+from hermetic.tree.manifest import MOST, Entry, Kind, Manifest, compare, content_hash
 from hermetic.tree.removing import remove
 from hermetic.tree.scanning import scan
 
 __all__ = [
+    "MOST",
     "Entry",
     "Kind",
     "Manifest",

@@ -13,6 +13,7 @@ from hermetic.errors import StoreError
 
 Kind: TypeAlias = Literal["file", "exec", "link", "dir"]
 
+MOST: Final = 1 << 30  # bytes of one, encoded
 _KINDS: Final[dict[bytes, Kind]] = {b"file": "file", b"exec": "exec", b"link": "link", b"dir": "dir"}
 
 

@@ -17,12 +17,44 @@ from tests.bad_input.world import COMPRESSORS, Place, World, lock_text, pin, tar
 
 _DIALECTS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 _TRICKS = (
-    *("../canary/secret", "../../canary/secret", "p/../../../canary/secret", "/etc/hermetic-was-here", "//etc/x"),
-    *("p/link/x", "p/out/x", "p/a", "P/A", "p/./a", "p//a", "p/a/b", "", ".", "..", "p/\n", "p/a\0b", "p/\udcff"),
+    *(
+        "../canary/secret",
+        "../../canary/secret",
+        "p/../../../canary/secret",
+        "/etc/hermetic-was-here",
+        "//etc/x",
+    ),
+    *(
+        "p/link/x",
+        "p/out/x",
+        "p/a",
+        "P/A",
+        "p/./a",
+        "p//a",
+        "p/a/b",
+        "",
+        ".",
+        "..",
+        "p/\n",
+        "p/a\0b",
+        "p/\udcff",
+    ),
     *("p/" + "d/" * 1000 + "x", "p/" + "n" * 300, "p/.hermetic", "./p/a", "p/e\u0301", "p/\u00e9"),
 )
 _LINKS = (
-    *("a", "../../../canary/secret", "/etc/passwd", "..", "", "link", "out", "p/a", "x" * 5000, "../../p/a", "a/../.."),
+    *(
+        "a",
+        "../../../canary/secret",
+        "/etc/passwd",
+        "..",
+        "",
+        "link",
+        "out",
+        "p/a",
+        "x" * 5000,
+        "../../p/a",
+        "a/../..",
+    ),
     *("../canary/folder", ".", "\0"),
 )
 _KINDS = (
@@ -41,8 +73,12 @@ def damage(chance: Random, world: World, place: Place) -> Case:
     if chance.random() < 0.04:
         waiting = finished_path(place.store / ".hermetic/download", parcel)
         what = f"the download is {mutate.node(chance, waiting, place.canary)}"
-    line = chance.choice((("realize", "parcel"), ("realize", "-k", "parcel", "lib"), ("realize", "-o", "link", "parcel")))
-    return Case(f"{file}: {what}", (on(place, *line), on(place, "store", "verify")), (file, "parcel"), check=_harmless)
+    line = chance.choice(
+        (("realize", "parcel"), ("realize", "-k", "parcel", "lib"), ("realize", "-o", "link", "parcel"))
+    )
+    return Case(
+        f"{file}: {what}", (on(place, *line), on(place, "store", "verify")), (file, "parcel", "flake-like.lock"), check=_harmless
+    )
 
 
 def _archive(chance: Random) -> tuple[str, bytes, str]:
@@ -83,7 +119,9 @@ def _checksums(chance: Random, data: bytes) -> bytes:
 
 def _odd_tar(chance: Random) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=chance.choice(_DIALECTS), errors="surrogateescape") as made:
+    with tarfile.open(
+        fileobj=out, mode="w", format=chance.choice(_DIALECTS), errors="surrogateescape"
+    ) as made:
         for name in ("p/a", chance.choice(_TRICKS), chance.choice(_TRICKS), "p/z")[: chance.randint(1, 4)]:
             member = tarfile.TarInfo(name)
             member.type = chance.choice(_KINDS) if chance.random() < 0.6 else tarfile.REGTYPE
@@ -93,9 +131,11 @@ def _odd_tar(chance: Random) -> bytes:
             member.mtime = chance.choice((0, -1, 2**40, 0.5))
             member.size = chance.choice((3, 3, 0, 3 << 30, 2**62)) if member.isreg() else 0
             if chance.random() < 0.2:
-                member.pax_headers = {chance.choice(("path", "size", "linkpath", "GNU.sparse.map", "x")): chance.choice(
-                    ("../x", "-1", "9" * 50, "1,2,3", "a\nb", "")
-                )}
+                member.pax_headers = {
+                    chance.choice(("path", "size", "linkpath", "GNU.sparse.map", "x")): chance.choice(
+                        ("../x", "-1", "9" * 50, "1,2,3", "a\nb", "")
+                    )
+                }
             try:
                 made.addfile(member)
             except (ValueError, UnicodeError, tarfile.TarError):
@@ -107,7 +147,9 @@ def _odd_tar(chance: Random) -> bytes:
 
 def _odd_zip(chance: Random) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))) as made:
+    with zipfile.ZipFile(
+        out, "w", chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))
+    ) as made:
         for name in ("p/a", chance.choice(_TRICKS), chance.choice(_TRICKS)):
             info = zipfile.ZipInfo("x")
             info.filename = name.encode("utf-8", "replace").decode()
@@ -126,7 +168,11 @@ def _deb(chance: Random, data: bytes, compression: str) -> bytes:
     made = b"!<arch>\n"
     for name, content in names:
         size = len(content) if chance.random() < 0.9 else chance.choice((0, 2**33, len(content) + 7, -1))
-        made += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{size:<10}`\n".encode() + content + b"\n" * (len(content) % 2)
+        made += (
+            f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{size:<10}`\n".encode()
+            + content
+            + b"\n" * (len(content) % 2)
+        )
     return made
 
 

@@ -16,14 +16,72 @@ from tests.bad_input.case import Arguments, Case
 from tests.bad_input.world import NOWHERE, TARGETS, Place, World
 
 _PATHS = (
-    *("../project", "../store", "../store/.hermetic", "link", "new", "new/er", "a b", ".", "..", "../store/x", "./-x"),
-    *("/dev/null", "/dev/null/x", "/proc/self/x", "/nonexistent/x", "../project/flake-like.lock", "é", "x" * 300),
+    *(
+        "../project",
+        "../store",
+        "../store/.hermetic",
+        "link",
+        "new",
+        "new/er",
+        "a b",
+        ".",
+        "..",
+        "../store/x",
+        "./-x",
+    ),
+    *(
+        "/dev/null",
+        "/dev/null/x",
+        "/proc/self/x",
+        "/nonexistent/x",
+        "../project/flake-like.lock",
+        "é",
+        "x" * 300,
+    ),
 )
 _WORDS = (
     *TARGETS,
-    *("ap", "app-", "app-x86_64", "app-riscv64", "lib-1.0", "lib-9", "lib-1.0-aarch64", "app@HEAD", "app@HEAD~9", "app@"),
-    *("@", "app@--all", "app@-h", "app@HEAD:x", "lib@" + "a" * 40, "kept", "more", "0", "1", "2", "-1", "1001", "1e3"),
-    *("2G", "1.5 KiB", "1e999", "9" * 400 + "T", "nan", "inf", "-0", "hostname", "time", "all", "true", "bin/app"),
+    *(
+        "ap",
+        "app-",
+        "app-x86_64",
+        "app-riscv64",
+        "lib-1.0",
+        "lib-9",
+        "lib-1.0-aarch64",
+        "app@HEAD",
+        "app@HEAD~9",
+        "app@",
+    ),
+    *(
+        "@",
+        "app@--all",
+        "app@-h",
+        "app@HEAD:x",
+        "lib@" + "a" * 40,
+        "kept",
+        "more",
+        "0",
+        "1",
+        "2",
+        "-1",
+        "1001",
+        "1e3",
+    ),
+    *(
+        "2G",
+        "1.5 KiB",
+        "1e999",
+        "9" * 400 + "T",
+        "nan",
+        "inf",
+        "-0",
+        "hostname",
+        "time",
+        "all",
+        "true",
+        "bin/app",
+    ),
 )
 _DANGEROUS = re.compile(rb"(?:^|=|^-[A-Za-z])/")
 
@@ -38,20 +96,28 @@ def damage(chance: Random, world: World, place: Place) -> Case:
     writes = [os.path.relpath(p, place.folder) for p in _named_paths(safe, place)]
     if {b"--accept", b"--update"} & set(safe):
         writes.append("project")
-    named = ("Usage:", *(os.fsdecode(a) for a in safe if a), "project", "hermetic ")
+    words = [word for arg in safe for word in re.split("[@=,]", os.fsdecode(arg)) if word]
+    named = ("Usage:", *words, "project", "hermetic ")
     return Case(_shown(safe), (safe,), named, writes=("project/store", *writes))
 
 
 def _where(chance: Random) -> list[bytes]:
     if chance.random() < 0.9:
         return [b"--project", b"../project", b"--store", b"../store"]
-    return [b"--project", _value(chance, "DIR"), chance.choice((b"--store", b"--debug")), _value(chance, "DIR")]
+    return [
+        b"--project",
+        _value(chance, "DIR"),
+        chance.choice((b"--store", b"--debug")),
+        _value(chance, "DIR"),
+    ]
 
 
 def _commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command, from click's own tree."""
 
-    def walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    def walk(
+        path: tuple[str, ...], command: click.Command
+    ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
         if isinstance(command, click.Group):
             context = click.Context(command)
             for name in command.list_commands(context):
@@ -87,7 +153,7 @@ def _value(chance: Random, meaning: str) -> bytes:
         return chance.choice((*_PATHS, f"{NOWHERE}/x") if "URL" in meaning else _PATHS).encode()
     if meaning == "script":
         return chance.choice((b"true", b"exit 3", b"echo hello", b"kill -9 $$", b"\xff", b""))
-    return chance.choice(_WORDS).encode()
+    return chance.choice(TARGETS if meaning == "TARGET" and chance.random() < 0.7 else _WORDS).encode()
 
 
 def _edit(chance: Random, args: list[bytes]) -> None:
@@ -118,7 +184,11 @@ def _contained(chance: Random, arg: bytes) -> bytes:
         return arg if not plain.startswith("//") and plain != "/" else b"x"
     if _DANGEROUS.search(arg) or arg.count(b"..") > 1 or b":/" in arg:
         return chance.choice(_PATHS).encode()
-    if re.fullmatch(rb"\D*[1-9]\d{0,3}\D*", arg) and not re.search(rb"[A-Za-z]{3}", arg) and b"1001" not in arg:
+    if (
+        re.fullmatch(rb"\D*[1-9]\d{0,3}\D*", arg)
+        and not re.search(rb"[A-Za-z]{3}", arg)
+        and b"1001" not in arg
+    ):
         return b"2"
     return arg
 

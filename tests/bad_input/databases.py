@@ -12,16 +12,44 @@ from tests.bad_input.case import Case, on
 from tests.bad_input.world import Place, World
 
 _COMMANDS = (
-    *(("realize", "app"), ("realize", "parcel"), ("store", "path-info"), ("store", "path-info", "--json", "lib")),
-    *(("store", "du"), ("store", "verify"), ("store", "verify", "--repair"), ("store", "rebuild-db"), ("gc", "-n")),
-    *(("gc",), ("root", "list"), ("root", "add", "more", "app"), ("root", "remove", "kept"), ("why-live", "lib")),
+    *(
+        ("realize", "app"),
+        ("realize", "parcel"),
+        ("store", "path-info"),
+        ("store", "path-info", "--json", "lib"),
+    ),
+    *(
+        ("store", "du"),
+        ("store", "verify"),
+        ("store", "verify", "--repair"),
+        ("store", "rebuild-db"),
+        ("gc", "-n"),
+    ),
+    *(
+        ("gc",),
+        ("root", "list"),
+        ("root", "add", "more", "app"),
+        ("root", "remove", "kept"),
+        ("why-live", "lib"),
+    ),
     *(("store", "export-list", "app"), ("store", "roots"), ("log", "lib"), ("store", "delete", "app")),
     *(("verify", "--against", "../store", "app"), ("show", "app"), ("store", "rebuild-db", "--json")),
 )
 _TABLES = {
     "objects": ("name", "size", "files", "registered_at", "last_used", "sentinel"),
     "realisations": (
-        *("id", "drv_id", "build_key", "object", "name", "version", "system", "inputs", "seconds", "built_at"),
+        *(
+            "id",
+            "drv_id",
+            "build_key",
+            "object",
+            "name",
+            "version",
+            "system",
+            "inputs",
+            "seconds",
+            "built_at",
+        ),
         *("builder", "signatures"),
     ),
 }
@@ -41,8 +69,12 @@ def damage(chance: Random, world: World, place: Place) -> Case:
             path = chance.choice(_records(meta))
             if path.is_symlink():
                 path.unlink()
-                path.symlink_to(chance.choice([t for t in mutate.ODD_TEXTS if 0 < len(t) < 4000 and "\0" not in t]
-                                               + ["../../canary/secret"]).encode("utf-8", "surrogatepass"))
+                path.symlink_to(
+                    chance.choice(
+                        [t for t in mutate.ODD_TEXTS if 0 < len(t) < 4000 and "\0" not in t]
+                        + ["../../canary/secret"]
+                    ).encode("utf-8", "surrogatepass")
+                )
             else:
                 path.chmod(0o644)
                 path.write_bytes(mutate.text(chance, path.read_bytes()))
@@ -57,7 +89,18 @@ def damage(chance: Random, world: World, place: Place) -> Case:
 
 def _records(meta: Path) -> list[Path]:
     """Every small file and link, each kind of record as often as any other."""
-    folders = ("realisations", "manifests", "eval", "log", "log/by-name", "roots", "roots/auto", "locks", ".", ".")
+    folders = (
+        "realisations",
+        "manifests",
+        "eval",
+        "log",
+        "log/by-name",
+        "roots",
+        "roots/auto",
+        "locks",
+        ".",
+        ".",
+    )
     found = []
     for folder in folders:
         if (meta / folder).is_dir():
@@ -67,7 +110,9 @@ def _records(meta: Path) -> list[Path]:
 
 
 def _folders(meta: Path) -> list[Path]:
-    return [meta / name for name in ("tmp", "trash", "roots", "locks", "realisations", "manifests", "eval", "log")]
+    return [
+        meta / name for name in ("tmp", "trash", "roots", "locks", "realisations", "manifests", "eval", "log")
+    ]
 
 
 def _database_bytes(chance: Random, path: Path) -> str:
@@ -96,10 +141,21 @@ def _rows(chance: Random, path: Path) -> str:
             case 0:
                 what = chance.choice(
                     (f"DROP TABLE {table}", f"ALTER TABLE {table} RENAME TO other", "PRAGMA user_version=99")
-                    + ("PRAGMA user_version=-1", "PRAGMA application_id=1", f"ALTER TABLE {table} ADD COLUMN more")
-                    + ("DROP INDEX realisations_by_key", f"ALTER TABLE {table} RENAME COLUMN {column} TO other")
-                    + (f"DELETE FROM {table}", "PRAGMA journal_mode=DELETE", "CREATE TRIGGER t BEFORE UPDATE ON objects"
-                       " BEGIN SELECT RAISE(FAIL, 'no'); END", "PRAGMA page_size=512; VACUUM")
+                    + (
+                        "PRAGMA user_version=-1",
+                        "PRAGMA application_id=1",
+                        f"ALTER TABLE {table} ADD COLUMN more",
+                    )
+                    + (
+                        "DROP INDEX realisations_by_key",
+                        f"ALTER TABLE {table} RENAME COLUMN {column} TO other",
+                    )
+                    + (
+                        f"DELETE FROM {table}",
+                        "PRAGMA journal_mode=DELETE",
+                        "CREATE TRIGGER t BEFORE UPDATE ON objects BEGIN SELECT RAISE(FAIL, 'no'); END",
+                        "PRAGMA page_size=512; VACUUM",
+                    )
                 )
                 connection.executescript(what)
                 return what
@@ -117,7 +173,9 @@ def _rows(chance: Random, path: Path) -> str:
 def _sql_value(chance: Random) -> object:
     text = chance.choice(mutate.ODD_TEXTS).encode("utf-8", "replace").decode()
     name = "a" * 52 + "-" + chance.choice(("x-1", "../../../canary/secret", "", ".hermetic", "x\ny"))
-    return chance.choice((text, text.encode(), name, 0, -1, 2**62, -(2**63), 2**63 - 1, 1e308, float("inf"), None, b"\xff"))
+    return chance.choice(
+        (text, text.encode(), name, 0, -1, 2**62, -(2**63), 2**63 - 1, 1e308, float("inf"), None, b"\xff")
+    )
 
 
 def _log(chance: Random, path: Path) -> str:

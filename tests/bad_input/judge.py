@@ -23,7 +23,7 @@ KINDS: Final[dict[str, ModuleType]] = {
     "lists": lists,
 }
 CODES: Final = frozenset({0, 1, 2, 100, 101, 102, 104, 130})  # README
-SECONDS: Final = 60.0  # the slowest honest command takes two
+SECONDS: Final = 30.0  # the slowest honest command takes two
 _FOREIGN: Final = (b"run", b"shell")  # their exit codes are those of the program that they run
 
 

@@ -35,7 +35,13 @@ def damage(chance: Random, world: World, place: Place) -> Case:
             what = "other lines"
     asked = chance.choice((str(path), "theirs", "theirs/realisations.jsonl"))
     options = chance.choice(((), ("--json",)))
-    line = ("verify", "--against", asked, *options, *chance.choice((("app",), ("app", "app-aarch64"), ("lib",))))
+    line = (
+        "verify",
+        "--against",
+        asked,
+        *options,
+        *chance.choice((("app",), ("app", "app-aarch64"), ("lib",))),
+    )
     return Case(what, (on(place, *line),), ("theirs",))
 
 

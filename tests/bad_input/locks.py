@@ -11,9 +11,18 @@ from tests.bad_input.case import Case, on
 from tests.bad_input.world import NOWHERE, Place, World
 
 _COMMANDS = (
-    *(("realize", "app"), ("realize", "--offline", "app", "parcel"), ("show", "parcel"), ("tree", "app"), ("lock",)),
+    *(
+        ("realize", "app"),
+        ("realize", "--offline", "app", "parcel"),
+        ("show", "parcel"),
+        ("tree", "app"),
+        ("lock",),
+    ),
     *(("seeds",), ("lock", "parcel"), ("realize", "-n", "parcel"), ("store", "export-list", "app")),
-    *(("lock", "--check", "lib"), ("lock", "--update", "lib", "--to", "2", "--mirror", f"{NOWHERE}/lib-2.tar")),
+    *(
+        ("lock", "--check", "lib"),
+        ("lock", "--update", "lib", "--to", "2", "--mirror", f"{NOWHERE}/lib-2.tar"),
+    ),
     *(("realize", "lib-1.0"), ("diff", "app@HEAD", "app"), ("verify", "--accept", "lib")),
 )
 
@@ -38,7 +47,7 @@ def damage(chance: Random, world: World, place: Place) -> Case:
             what = "other lines"
     lines = {chance.choice(_COMMANDS): None, chance.choice(_COMMANDS): None}
     named = ("flake-like.lock", "lib", "data", "parcel", "busybox", "app")
-    return Case(what, tuple(on(place, *line) for line in lines), named, writes=("project/flake-like.lock",))
+    return Case(what, tuple(on(place, *line) for line in lines), named, writes=("project/flake-like.lock", "project/.flake-like.lock-*"))
 
 
 def _document(chance: Random, data: bytes) -> dict[str, Any]:
@@ -56,7 +65,9 @@ def _misled(chance: Random, place: Place, data: bytes) -> str:
     ((_, entry),) = document["source"]["parcel"].items()
     field = chance.choice(("file", "mirrors", "sha256", "blake3", "size"))
     entry[field] = {
-        "file": chance.choice(("../../canary/secret", "/etc/hostname", "a/b", "..", "", "x" * 300, ".", "a\0b", "\n")),
+        "file": chance.choice(
+            ("../../canary/secret", "/etc/hostname", "a/b", "..", "", "x" * 300, ".", "a\0b", "\n")
+        ),
         "mirrors": [chance.choice(_MIRRORS)],
         "sha256": chance.choice(("0" * 64, "G" * 64, "0" * 63)),
         "blake3": chance.choice(("0" * 64, "\u0660" * 64, "0" * 65)),
@@ -67,7 +78,28 @@ def _misled(chance: Random, place: Place, data: bytes) -> str:
 
 
 _MIRRORS = (
-    *("file:///etc/hostname", f"{NOWHERE}/../../x", "http://[", "http://127.0.0.1:99999/x", "https://", "pypi:", "x:"),
-    *("debian:../../x", "pypi:a/b/c", "http://\u0660/", "http://a b/", "ftp://127.0.0.1/x", "HTTP://127.0.0.1:9/x"),
-    *("http://user:secret@127.0.0.1:9/x", "//127.0.0.1/x", "http:x", "pypi:\x00", "https://127.0.0.1:9/" + "a" * 5000),
+    *(
+        "file:///etc/hostname",
+        f"{NOWHERE}/../../x",
+        "http://[",
+        "http://127.0.0.1:99999/x",
+        "https://",
+        "pypi:",
+        "x:",
+    ),
+    *(
+        "debian:../../x",
+        "pypi:a/b/c",
+        "http://\u0660/",
+        "http://a b/",
+        "ftp://127.0.0.1/x",
+        "HTTP://127.0.0.1:9/x",
+    ),
+    *(
+        "http://user:secret@127.0.0.1:9/x",
+        "//127.0.0.1/x",
+        "http:x",
+        "pypi:\x00",
+        "https://127.0.0.1:9/" + "a" * 5000,
+    ),
 )

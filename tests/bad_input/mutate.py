@@ -16,8 +16,35 @@ LONG: Final = 100_000  # characters
 # Texts that have broken programs before.
 ODD_TEXTS: Final = (
     *("", " ", "\0", "a\0b", "\n", "a\nb = 1", "\r", "\t", "\x1b[31m", "\x7f", "\ufeff", "\u202e", "\u2028"),
-    *("é", "e\u0301", "İ", "ß", "😀", "\U0010ffff", "\ud800", "%s%n", "{0}", "${HOME}", "$(id)", "`id`", "'", '"'),
-    *("..", ".", "/", "//", "../../canary/secret", "a/../../b", "/dev/null", "/proc/self/mem", "~", "-", "--"),
+    *(
+        "é",
+        "e\u0301",
+        "İ",
+        "ß",
+        "😀",
+        "\U0010ffff",
+        "\ud800",
+        "%s%n",
+        "{0}",
+        "${HOME}",
+        "$(id)",
+        "`id`",
+        "'",
+        '"',
+    ),
+    *(
+        "..",
+        ".",
+        "/",
+        "//",
+        "../../canary/secret",
+        "a/../../b",
+        "/dev/null",
+        "/proc/self/mem",
+        "~",
+        "-",
+        "--",
+    ),
     *("CON", "App", "APP", "nan", "null", "true", "0", "-1", "1e999", "0x10", "1_0", "@", "@HEAD", "a@b@c"),
     *("a" * 256, "a" * 5000, "a/" * 2000, "é" * 200, "9" * 5000, "[" * 3000, "x" * LONG),
 )
@@ -133,7 +160,9 @@ def _odd_word(chance: Random, lines: list[bytes]) -> None:
 
 def _odd_line(chance: Random, lines: list[bytes]) -> None:
     odd = chance.choice(ODD_TEXTS)
-    made = chance.choice((f'"{odd}" = "{odd}"', f"[{odd}]", f"[[{odd}]]", f"a = {'[' * 2000}", f"{odd}", "{" * 3000))
+    made = chance.choice(
+        (f'"{odd}" = "{odd}"', f"[{odd}]", f"[[{odd}]]", f"a = {'[' * 2000}", f"{odd}", "{" * 3000)
+    )
     lines.insert(chance.randint(0, len(lines)), made.encode("utf-8", "surrogatepass"))
 
 
@@ -209,7 +238,9 @@ def toml(value: Any) -> bytes:
     def put(table: dict[str, Any], path: tuple[str, ...]) -> None:
         if path:
             lines.append(f"[{'.'.join(map(json.dumps, path))}]")
-        lines.extend(f"{json.dumps(k)} = {toml_value(v)}" for k, v in table.items() if not isinstance(v, dict))
+        lines.extend(
+            f"{json.dumps(k)} = {toml_value(v)}" for k, v in table.items() if not isinstance(v, dict)
+        )
         for key, inner in table.items():
             if isinstance(inner, dict):
                 put(inner, (*path, key))

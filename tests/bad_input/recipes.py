@@ -11,8 +11,18 @@ from tests.bad_input.case import Case, on
 from tests.bad_input.world import FILES, Place, World
 
 _COMMANDS = (
-    *(("realize", "app"), ("realize", "-k", "app", "app-aarch64", "data"), ("realize", "-n", "lib", "parcel")),
-    *(("show", "-r", "app"), ("tree", "app"), ("seeds",), ("diff", "app@HEAD", "app"), ("why-depends", "app", "lib")),
+    *(
+        ("realize", "app"),
+        ("realize", "-k", "app", "app-aarch64", "data"),
+        ("realize", "-n", "lib", "parcel"),
+    ),
+    *(
+        ("show", "-r", "app"),
+        ("tree", "app"),
+        ("seeds",),
+        ("diff", "app@HEAD", "app"),
+        ("why-depends", "app", "lib"),
+    ),
     *(("store", "export-list", "app"), ("lock",), ("log", "lib"), ("store", "verify")),
 )
 
@@ -48,7 +58,12 @@ def damage(chance: Random, world: World, place: Place) -> Case:
 def _odd_neighbour(chance: Random, place: Place) -> str:
     """One more file or folder with an odd name, that nothing asked for."""
     parent = place.project / chance.choice(("derivations", "derivations/lib", "patches", "patches/lib", "."))
-    name = chance.choice(mutate.ODD_TEXTS).encode("utf-8", "surrogatepass").replace(b"/", b"").replace(b"\0", b"")
+    name = (
+        chance.choice(mutate.ODD_TEXTS)
+        .encode("utf-8", "surrogatepass")
+        .replace(b"/", b"")
+        .replace(b"\0", b"")
+    )
     name = chance.choice((name, b"\xff" + name, b"lib"))[:200] or b"x"
     target = os.path.join(os.fsencode(parent), name)  # noqa: PTH118
     if not os.path.lexists(target):

@@ -72,7 +72,9 @@ def shown(result: Result, *, everything: bool = False) -> str:
             command = " ".join(os.fsdecode(arg)[:200] for arg in run.args)
             lines.append(f"  $ hermetic {command!a}  → {run.code}, {run.seconds:.2f} s")
             lines += [f"    {line!a}"[:1000] for line in run.err.splitlines()[-12:]]
-            told = [f"  {fault.upper()}: {text.splitlines()[-1] if text else ''!a}" for fault, text in run.wrong]
+            told = [
+                f"  {fault.upper()}: {text.splitlines()[-1] if text else ''!a}" for fault, text in run.wrong
+            ]
             lines += [*told[:5], f"  and {len(told) - 5} more"] if len(told) > 5 else told
     return "\n".join(lines)
 

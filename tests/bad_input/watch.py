@@ -40,13 +40,19 @@ def start(allowed: list[str], log: int) -> None:
     """From now on, write a line to the descriptor `log` for each write outside the folders `allowed`.
 
     Cannot be undone: an audit hook stays.
+
+    Args:
+        allowed: folders and files; what ends in `*` stands for all that begins so.
     """
-    roots = tuple(os.path.realpath(folder) for folder in allowed)
+    roots = tuple(os.path.realpath(folder) for folder in allowed if not folder.endswith("*"))
+    prefixes = tuple(folder.removesuffix("*") for folder in allowed if folder.endswith("*"))
     opened_at = threading.local()  # the event of `open` says nothing of dir_fd
 
     def note(event: str, path: Any, folder: int | None) -> None:
         place = _place(path, folder, follow=event in _FOLLOWS)
-        if place is not None and not any(place == r or place.startswith(r + "/") for r in roots):
+        if place is None or place.startswith(prefixes) or (event == "open" and os.path.isdir(place)):
+            return  # (to open a folder for writing fails)
+        if not any(place == r or place.startswith(f"{r}/") for r in roots):
             os.write(log, f"{event} {place!a}\n".encode())
 
     def hook(event: str, args: tuple[Any, ...]) -> None:

@@ -54,12 +54,16 @@ FILES: Final = {
     'extra-sources = { words = "data" }\n\n[env]\nFLAVOUR = "plain"\n\n[target.aarch64.env]\nBOARD = "yes"\n'
     '\n[meta]\ndescription = "Prints a word"\nmain-program = "bin/app"\n',
     "derivations/app/build.sh": 'busybox mkdir -p "$out/bin"\n'
-    "echo '#!/bin/sh' > \"$out/bin/app\"\necho \"echo $FLAVOUR\" >> \"$out/bin/app\"\n"
+    'echo \'#!/bin/sh\' > "$out/bin/app"\necho "echo $FLAVOUR" >> "$out/bin/app"\n'
     'busybox chmod +x "$out/bin/app"\n',
     "derivations/data/recipe.toml": 'name = "data"\nsource = "data"\n',
     "derivations/parcel/recipe.toml": 'name = "parcel"\nsource = "parcel"\n',
 }
-CONTENT: Final = {"greeting": b"one\nhello\nthree\n", "doc/read me": b"text\n" * 40, "bin/tool": b"#!/bin/sh\n"}
+CONTENT: Final = {
+    "greeting": b"one\nhello\nthree\n",
+    "doc/read me": b"text\n" * 40,
+    "bin/tool": b"#!/bin/sh\n",
+}
 COMPRESSORS: Final = {
     "": lambda data: data,
     ".gz": lambda data: gzip.compress(data, mtime=0),

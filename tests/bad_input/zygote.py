@@ -29,6 +29,8 @@ _LOADED: Final = (
     *("building", "against", "expected", "repairing", "realize", "run", "shell", "log", "show", "tree"),
     *("why_depends", "diff", "seeds", "lock", "verify", "gc", "root", "why_live", "store"),
 )
+# `verify` rebuilds on another file system, and removes what it made there; see `hermetic.verify.rebuild`.
+_ALWAYS: Final = ("/dev/null", "/dev/tty", "/proc/self", "/dev/shm/hermetic-elsewhere-*")
 
 
 class Zygote:
@@ -90,7 +92,7 @@ def _become(request: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.register(signal.SIGUSR1, file=sys.stderr)
     sys.argv = ["hermetic", *(os.fsdecode(bytes.fromhex(arg)) for arg in request["args"])]
-    watch.start([*request["allowed"], "/dev/null", "/dev/tty", "/proc/self"], log)
+    watch.start([*request["allowed"], *_ALWAYS], log)
 
 
 def _await(child: int, seconds: float) -> dict[str, Any]:
@@ -115,7 +117,14 @@ def _await(child: int, seconds: float) -> dict[str, Any]:
 if __name__ == "__main__":
     for module in _LOADED:
         importlib.import_module(f"hermetic.cli.{module}")
-    for module in ("fetch", "compare", "verify.rebuild", "archive.zip", "store.rebuilding", "store.integrity"):
+    for module in (
+        "fetch",
+        "compare",
+        "verify.rebuild",
+        "archive.zip",
+        "store.rebuilding",
+        "store.integrity",
+    ):
         importlib.import_module(f"hermetic.{module}")
     from hermetic.cli import entry
 
