@@ -20,8 +20,8 @@ LONGEST = 600  # lines of a module
 
 # A module or package imports only what stands before it.
 LAYERS = (
-    "errors", "reading", "faults", "hashing", "systems", "derivation", "suggest", "worktree", "glance", "patching",
-    "archive", "lock", "recipe", "project", "instantiate", "plan", "explain",
+    "errors", "reading", "faults", "hashing", "systems", "derivation", "suggest", "worktree", "glance",
+    "patching", "archive", "lock", "recipe", "project", "instantiate", "plan", "explain",
     "tree", "store", "collect", "gc", "fetch", "lock_update", "sandbox", "published", "compare", "realize",
     "verify", "cli", "__main__",
 )  # fmt: skip

@@ -71,7 +71,7 @@ def test_an_unknown_version_lists_those_that_are_pinned() -> None:
     ("old", "new", "message", "hint"),
     [
         ("size = 5", "size = -5", "size = -5: not a possible number of bytes", None),
-        ("size = 5", 'size = "5"', 'size = "5": expected int, got str', None),
+        ("size = 5", 'size = "5"', 'size = "5": expected an integer, got a string', None),
         (
             '"1.3.1"\n\n',
             '"1.11"\n\n',

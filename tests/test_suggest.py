@@ -53,17 +53,17 @@ def test_an_unknown_field_of_a_table_names_the_table() -> None:
 
 
 def test_a_wrong_type_shows_line_and_value() -> None:
-    assert complaint("name = 3")[0] == "r.toml:1: name = 3: expected str, got int"
+    assert complaint("name = 3")[0] == "r.toml:1: name = 3: expected a string, got an integer"
 
 
 def test_a_wrong_type_in_a_mapping_names_the_key() -> None:
     message, _ = complaint('name = "x"\n[env]\nA = "1"\nB = true\nC = "3"')
-    assert message == "r.toml:4: env.B = true: expected str, got bool"
+    assert message == "r.toml:4: env.B = true: expected a string, got true or false"
 
 
 def test_a_wrong_element_of_a_list_names_its_own_line() -> None:
     message, _ = complaint('name = "x"\nbuild-inputs = [\n  "a",\n  7,\n]')
-    assert message == "r.toml:4: build-inputs[1] = 7: expected str, got int"
+    assert message == "r.toml:4: build-inputs[1] = 7: expected a string, got an integer"
 
 
 def test_a_wrong_word_suggests_the_right_one() -> None:

@@ -1,9 +1,9 @@
 """Damaged input of every kind through the whole program: `python -m tests.bad_input`.
 
-    python -m tests.bad_input --each 1000 --report docs/bad-input.md      all kinds, some ten minutes
+    python -m tests.bad_input --each 1000 --report docs/bad-input.md      all kinds, some minutes
     python -m tests.bad_input --kind locks --each 100                     one kind
-    python -m tests.bad_input --only locks:17                             one case again, with all that it says
-    python -m tests.bad_input --messages messages.txt                     keeps what was said, to be read
+    python -m tests.bad_input --only locks:17                             one case again, and what is said
+    python -m tests.bad_input --messages messages.txt                     keeps what is said, to be read
 
 Ends with 1 if hermetic did anything wrong.
 """

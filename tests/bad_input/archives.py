@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 from random import Random
@@ -64,7 +65,7 @@ _KINDS = (
 
 
 def damage(chance: Random, world: World, place: Place) -> Case:
-    """Lay a damaged archive where a download would be, pinned as it is: nothing but unpacking can refuse it."""
+    """Lay a damaged archive where a download would be, pinned as it is: only unpacking can refuse it."""
     file, data, what = _archive(chance)
     parcel = pin("parcel", "1", file, data)
     pins = {**world.pins, "parcel": parcel}
@@ -77,7 +78,10 @@ def damage(chance: Random, world: World, place: Place) -> Case:
         (("realize", "parcel"), ("realize", "-k", "parcel", "lib"), ("realize", "-o", "link", "parcel"))
     )
     return Case(
-        f"{file}: {what}", (on(place, *line), on(place, "store", "verify")), (file, "parcel", "flake-like.lock"), check=_harmless
+        f"{file}: {what}",
+        (on(place, *line), on(place, "store", "verify")),
+        (file, "parcel", "flake-like.lock"),
+        check=_harmless,
     )
 
 
@@ -146,6 +150,7 @@ def _odd_tar(chance: Random) -> bytes:
 
 
 def _odd_zip(chance: Random) -> bytes:
+    warnings.simplefilter("ignore", UserWarning)  # of a name that stands there twice
     out = io.BytesIO()
     with zipfile.ZipFile(
         out, "w", chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))

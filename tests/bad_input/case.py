@@ -41,7 +41,7 @@ def on(place: Place, *args: str) -> Arguments:
 
 
 def snapshot(folder: Path, without: tuple[str, ...]) -> dict[str, tuple[object, ...]]:
-    """Everything in a folder, by path: mode, size, time of change, content; without what is below `without`."""
+    """Everything in a folder, by path: mode, size, time of change, content; without what `without` names."""
     found: dict[str, tuple[object, ...]] = {}
     skipped = {str(folder / name) for name in without}
     pending = [folder]

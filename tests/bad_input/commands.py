@@ -177,7 +177,7 @@ LONGEST = 100_000  # bytes; the kernel takes no longer argument than 128 KiB
 
 
 def _contained(chance: Random, arg: bytes) -> bytes:
-    """Nothing may be asked for that would write elsewhere, or do a thousand rebuilds, because it was asked for."""
+    """Nothing is asked for that would rightly write elsewhere, or do a thousand rebuilds."""
     arg = arg[:LONGEST]
     plain = arg.decode("utf-8", "replace")
     if plain in _PATHS or plain in mutate.ODD_TEXTS or plain.startswith(NOWHERE):
@@ -194,7 +194,7 @@ def _contained(chance: Random, arg: bytes) -> bytes:
 
 
 def _named_paths(args: Arguments, place: Place) -> list[Path]:
-    """What the command line itself names, below the case's own folder: to write there is what was asked for."""
+    """What the command line itself names, in the case's own folder: to write there is what was asked for."""
     found = []
     for arg in args:
         for text in {os.fsdecode(arg), os.fsdecode(arg).partition("=")[2], os.fsdecode(arg)[2:]}:

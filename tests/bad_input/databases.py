@@ -53,6 +53,13 @@ _TABLES = {
         *("builder", "signatures"),
     ),
 }
+_STATEMENTS = (
+    *("DROP TABLE {table}", "ALTER TABLE {table} RENAME TO other", "ALTER TABLE {table} ADD COLUMN more"),
+    *("ALTER TABLE {table} RENAME COLUMN {column} TO other", "DELETE FROM {table}"),
+    *("DROP INDEX realisations_by_key", "PRAGMA user_version=99", "PRAGMA user_version=-1"),
+    *("PRAGMA application_id=1", "PRAGMA journal_mode=DELETE", "PRAGMA page_size=512; VACUUM"),
+    "CREATE TRIGGER t BEFORE UPDATE ON objects BEGIN SELECT RAISE(FAIL, 'no'); END",
+)
 
 
 def damage(chance: Random, world: World, place: Place) -> Case:
@@ -139,29 +146,12 @@ def _rows(chance: Random, path: Path) -> str:
     try:
         match chance.randrange(6):
             case 0:
-                what = chance.choice(
-                    (f"DROP TABLE {table}", f"ALTER TABLE {table} RENAME TO other", "PRAGMA user_version=99")
-                    + (
-                        "PRAGMA user_version=-1",
-                        "PRAGMA application_id=1",
-                        f"ALTER TABLE {table} ADD COLUMN more",
-                    )
-                    + (
-                        "DROP INDEX realisations_by_key",
-                        f"ALTER TABLE {table} RENAME COLUMN {column} TO other",
-                    )
-                    + (
-                        f"DELETE FROM {table}",
-                        "PRAGMA journal_mode=DELETE",
-                        "CREATE TRIGGER t BEFORE UPDATE ON objects BEGIN SELECT RAISE(FAIL, 'no'); END",
-                        "PRAGMA page_size=512; VACUUM",
-                    )
-                )
+                what = chance.choice(_STATEMENTS).format(table=table, column=column)
                 connection.executescript(what)
                 return what
             case _:
                 value = _sql_value(chance)
-                where = chance.choice(("", " WHERE rowid = (SELECT max(rowid) FROM {0})".format(table)))
+                where = chance.choice(("", f" WHERE rowid = (SELECT max(rowid) FROM {table})"))
                 connection.execute(f"UPDATE OR REPLACE {table} SET {column} = ?{where}", (value,))
                 return f"{table}.{column} = {value!r:.60}{where and ', in one row'}"
     except sqlite3.Error as error:  # its own rules keep this value out

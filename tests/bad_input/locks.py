@@ -47,7 +47,12 @@ def damage(chance: Random, world: World, place: Place) -> Case:
             what = "other lines"
     lines = {chance.choice(_COMMANDS): None, chance.choice(_COMMANDS): None}
     named = ("flake-like.lock", "lib", "data", "parcel", "busybox", "app")
-    return Case(what, tuple(on(place, *line) for line in lines), named, writes=("project/flake-like.lock", "project/.flake-like.lock-*"))
+    return Case(
+        what,
+        tuple(on(place, *line) for line in lines),
+        named,
+        writes=("project/flake-like.lock", "project/.flake-like.lock-*"),
+    )
 
 
 def _document(chance: Random, data: bytes) -> dict[str, Any]:

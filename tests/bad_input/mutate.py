@@ -257,8 +257,10 @@ def node(chance: Random, path: Path, canary: Path) -> str:
     else:
         path.unlink(missing_ok=True)
     what = chance.choice(
-        ("nothing", "empty", "folder", "fifo", "socket", "loop", "dangling", "canary", "folder outside")
-        + ("endless", "unreadable", "other case", "device", "huge")
+        (
+            *("nothing", "empty", "folder", "fifo", "socket", "loop", "dangling", "canary", "folder outside"),
+            *("endless", "unreadable", "other case", "device", "huge"),
+        )
     )
     match what:
         case "empty":

@@ -17,24 +17,24 @@ _FAULTS: Final = (
 _HEAD: Final = """\
 # Bad input
 
-Real recipes, lock files, archives, command lines, store files and lists of realisations, damaged by chance, and the
-whole program run on each. Written by
+Real recipes, lock files, archives, command lines, store files and lists of realisations, damaged by chance, and
+the whole program run on each. Written by
 
 ```sh
 {command}
 ```
 
-which makes every case from its seed, so `--only KIND:SEED` shows one again. {cases:,} cases, {runs:,} runs of the
-program, each a process of its own, in {seconds:.0f} s on {machine}.
+which makes every case from its seed, so `--only KIND:SEED` shows one again. {cases:,} cases, {runs:,} runs of
+the program, each a process of its own, in {seconds:.0f} s on {machine}.
 
 """
 _TAIL: Final = """
-*Accepted*: exit code 0 (the damage is harmless, or not in what the command looks at). The numbers are exit codes of
-refusals, as README documents them. *Traceback*, *signal*, *exit code* (one that is not documented) and *hang* (longer
-than {limit:.0f} s) speak for themselves. *Says too little*: a refusal without `error:`, or one that names neither the
-file nor the value. *Write outside*: by the audit events of the process, a path outside the store and the folder that
-the command was run in, or by a comparison of everything around them (contents, modes, times) before and after.
-*Leftovers*: work folders or temporary files that stay.
+*Accepted*: exit code 0 (the damage is harmless, or not in what the command looks at). The numbers are exit codes
+of refusals, as README documents them. *Traceback*, *signal*, *exit code* (one that is not documented) and *hang*
+(longer than {limit:.0f} s) speak for themselves. *Says too little*: a refusal without `error:`, or one that names
+neither the file nor the value. *Write outside*: by the audit events of the process, a path outside the store and
+the folder that the command was run in, or by a comparison of everything around them (contents, modes, times)
+before and after. *Leftovers*: work folders or temporary files that stay.
 
 What `hermetic run` and `hermetic shell` start has its own exit codes, which are not judged.
 """
@@ -59,7 +59,8 @@ def table(results: Sequence[Result]) -> str:
 def document(results: Sequence[Result], command: str, seconds: float, limit: float) -> str:
     """The report as it is kept."""
     runs = sum(len(result.runs) for result in results)
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    python = f"Python {platform.python_version()}"
+    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, {python}"
     head = _HEAD.format(command=command, cases=len(results), runs=runs, seconds=seconds, machine=machine)
     return head + table(results) + _TAIL.format(limit=limit)
 

@@ -1,10 +1,10 @@
 """Sees what a process writes, by Python's audit events: the paths that lie outside of what it may write.
 
-SQLite's own files follow the one event of its connection. Programs that are started (git, the sandbox) are not
-seen here; the surroundings of a case are compared as a whole for that (see `judge`).
+SQLite's own files follow the one event of its connection. Programs that are started (git, the sandbox) are
+not seen here; the surroundings of a case are compared as a whole for that (see `judge`).
 """
 
-# ruff: noqa: PTH118, PTH120
+# ruff: noqa: PTH100, PTH112, PTH115, PTH118
 # Because pathlib raises audit events of its own.
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +47,8 @@ FILES: Final = {
     "derivations/lib/recipe.toml": 'name = "lib"\nsource = "lib"\ntoolchain = "none"\n'
     'build-inputs = ["busybox"]\npatches = ["0001-salve.patch"]\ntimeout = 60\n'
     '\n[meta]\nlicense = "MIT"\nhomepage = "https://example.org/lib"\n',
-    "derivations/lib/build.sh": 'busybox mkdir -p "$out/share"\nbusybox cat greeting more/added > "$out/share/greeting"\n',
+    "derivations/lib/build.sh": 'busybox mkdir -p "$out/share"\n'
+    'busybox cat greeting more/added > "$out/share/greeting"\n',
     "patches/lib/0001-salve.patch": _DIFF,
     "derivations/app/recipe.toml": 'name = "app"\nversion = "2"\ntoolchain = "none"\n'
     'build-inputs = ["busybox"]\nhost-inputs = ["lib"]\nsystems = ["x86_64", "aarch64"]\n'
@@ -64,7 +65,7 @@ CONTENT: Final = {
     "doc/read me": b"text\n" * 40,
     "bin/tool": b"#!/bin/sh\n",
 }
-COMPRESSORS: Final = {
+COMPRESSORS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "": lambda data: data,
     ".gz": lambda data: gzip.compress(data, mtime=0),
     ".bz2": bz2.compress,

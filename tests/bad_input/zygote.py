@@ -1,11 +1,12 @@
 """A process that has loaded hermetic, and becomes the program once more for every request.
 
-Each command line is a process of its own, with the program's real entry, its real end and exit status; only the
-time to load it is saved. Requests and answers are lines of JSON on stdin and stdout.
+Each command line is a process of its own, with the program's real entry, its real end and exit status; only
+the time to load it is saved. Requests and answers are lines of JSON on stdin and stdout.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import importlib
@@ -61,9 +62,9 @@ class Zygote:
 def main() -> bool:
     """Answer requests; True in a child, which then is to run hermetic.
 
-    A request: `args` (hex of the bytes of each), `cwd`, `env`, `out`, `err`, `writes` (files for what it prints
-    and for its writes outside), `allowed` (folders it may write to), `seconds`. An answer: `code` (negative: a
-    signal), `seconds`, `hung`.
+    A request: `args` (hex of the bytes of each), `cwd`, `env`, `out`, `err`, `writes` (files for what it
+    prints and for its writes outside), `allowed` (folders it may write to), `seconds`. An answer: `code`
+    (negative: a signal), `seconds`, `hung`.
     """
     for line in sys.stdin:
         request = json.loads(line)
@@ -105,10 +106,8 @@ def _await(child: int, seconds: float) -> dict[str, Any]:
     if not ended:
         os.kill(child, signal.SIGUSR1)  # says where it hangs
         time.sleep(0.5)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # what it has left running, too
-    except ProcessLookupError:
-        pass
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     return {"code": code, "seconds": time.monotonic() - begun, "hung": not ended}
