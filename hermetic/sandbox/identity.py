@@ -79,17 +79,35 @@ def give(folder: str, uid: int, gid: int) -> None:
         raise SandboxError(f"cannot give {folder} to uid {uid}: {error}") from None
 
 
-def _give_contents(folder: int, uid: int, gid: int) -> None:
+def _give_contents(root: int, uid: int, gid: int) -> None:
+    """At any depth, and with one folder open at a time: a build may nest folders deeper than Python calls."""
+    folder = os.dup(root)
+    try:
+        way = [_give_entries(folder, uid, gid)]  # of each folder on the way: those in it yet to be entered
+        while way:
+            if way[-1]:
+                folder = _step(folder, way[-1].pop())
+                way.append(_give_entries(folder, uid, gid))
+            else:
+                way.pop()
+                folder = _step(folder, "..") if way else folder
+    finally:
+        os.close(folder)
+
+
+def _give_entries(folder: int, uid: int, gid: int) -> list[str]:
+    """Returns the names of the folders among them."""
     with os.scandir(folder) as entries:
         names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_dir in names:
-        if is_dir:
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            try:
-                _give_contents(inner, uid, gid)
-            finally:
-                os.close(inner)
+    for name, _ in names:
         os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+    return [name for name, is_dir in names if is_dir]
+
+
+def _step(folder: int, name: str) -> int:
+    there = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    os.close(folder)
+    return there
 
 
 def is_folder(path: str) -> bool:
