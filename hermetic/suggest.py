@@ -127,6 +127,8 @@ def _explain_syntax(
 ) -> HermeticError:
     position = re.search(r" ?\(at (?:line (\d+), column (\d+)|end of document)\)$", problem)
     if position is None:
+        if limit := re.search(r"limit \((\d+) digits\)", problem):
+            return _too_many_digits(int(limit[1]), text, filename, error_class)
         return error_class(f"{filename}: not valid TOML: {problem}")
     fact = problem[: position.start()]
     fact = fact[:1].lower() + fact[1:]
@@ -134,6 +136,14 @@ def _explain_syntax(
     line = int(position[1]) if position[1] else len(text.rstrip("\n").split("\n"))
     found = lines[line - 1].strip() if line <= len(lines) else ""
     return error_class(f"{filename}:{line}: not valid TOML: {fact}: {_shorten(found)}")
+
+
+def _too_many_digits(most: int, text: str, filename: str, error_class: type[HermeticError]) -> HermeticError:
+    """Python refuses to convert such a number, and does not say where it stands."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if re.search(rf"\d[\d_]{{{most},}}", line):
+            return error_class(f"{filename}:{number}: a number of more than {most} digits: {_shorten(line)}")
+    return error_class(f"{filename}: a number of more than {most} digits")
 
 
 def _shorten(text: str) -> str:
@@ -171,12 +181,34 @@ def _explain(
     path = _real_path(match[3], document, type, problem)
     value = _value_at(path, document)
     line = _line_of(text, path, value)
-    fact = match[1][:1].lower() + match[1][1:].replace("`", "")
+    fact = _in_words(match[1])
     if match[2]:
         return error_class(f"{filename}{line}: a name{_in_table(path)}: {fact}")
     where = _dotted(path) or "the document"
     shown = f"{filename}{line}: {where} = {show_value(value)}: {fact}"
     return error_class(shown, hint=_choices(path, value, type))
+
+
+# msgspec's names of types, and what those who write TOML call them
+_TYPES: Final = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "an array",
+    "object": "a table",
+    "null": "nothing",
+}
+
+
+def _in_words(problem: str) -> str:
+    """`Expected `str | null`, got `int`` → `expected a string, got an integer`."""
+
+    def named(match: re.Match[str]) -> str:
+        words = [_TYPES.get(word, word) for word in match[1].split(" | ") if word != "null"]
+        return " or ".join(words) or "nothing"
+
+    return problem[:1].lower() + re.sub(r"`([^`]*)`", named, problem)[1:]
 
 
 _Step = str | int

@@ -137,8 +137,15 @@ def run(args: list[str]) -> int:
 
 def report(error: HermeticError) -> None:
     """Print an error: the fact, further lines, the remedy."""
-    print(f"hermetic: error: {error.message}", file=sys.stderr)
+    print(f"hermetic: error: {_visible(error.message)}", file=sys.stderr)
     for line in error.details:
         print(f"  {line}", file=sys.stderr)
     if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+        print(f"hint: {_visible(error.hint)}", file=sys.stderr)
+
+
+def _visible(text: str) -> str:
+    """What is quoted from a damaged file must not move the cursor, hide text, or be passed over."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
