@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
 
 from hermetic import glance, reading, tree
 from hermetic.errors import StoreError
@@ -15,9 +16,8 @@ from hermetic.store import caches, database, flocks, protect, registering, roots
 from hermetic.store.layout import Layout
 from hermetic.store.names import content_hash_of, is_object_name, label_of
 from hermetic.store.protect import TempRoots
-from hermetic.store.records import COLUMNS, Info, Realisation, Reference, Root, from_row
+from hermetic.store.records import COLUMNS, INFO_COLUMNS, Info, Realisation, Reference, Root, from_row
 
-_INFO = "name, size, files, registered_at, last_used"
 _DAY = 86400  # seconds
 
 
@@ -143,6 +143,9 @@ class Store:
         rows = self.database.read(
             "SELECT id, object, system, inputs FROM realisations WHERE id > ? ORDER BY id", (after,)
         )
+        for row in rows:
+            if not (type(row[1]) is type(row[2]) is type(row[3]) is str):
+                raise database.corrupt(self.layout.database, f"the realisation of {row[1]!r} is not sound")
         return [
             Reference(number, name, not system, tuple(inputs.split("\n")) if inputs else ())
             for number, name, system, inputs in rows
@@ -157,12 +160,21 @@ class Store:
 
     def objects(self) -> list[Info]:
         """All registered objects, by name, in one query."""
-        return [Info(*row) for row in self.database.read(f"SELECT {_INFO} FROM objects ORDER BY name")]
+        rows = self.database.read(f"SELECT {INFO_COLUMNS} FROM objects ORDER BY name")
+        return [self._info(row) for row in rows]
 
     def info(self, name: str) -> Info | None:
         """What is recorded of an object; None when it is not registered."""
-        rows = self.database.read(f"SELECT {_INFO} FROM objects WHERE name = ?", (name,))
-        return Info(*rows[0]) if rows else None
+        if not is_object_name(name):
+            return None
+        rows = self.database.read(f"SELECT {INFO_COLUMNS} FROM objects WHERE name = ?", (name,))
+        return self._info(rows[0]) if rows else None
+
+    def _info(self, row: Sequence[Any]) -> Info:
+        found = Info(*row)
+        if not found.is_sound():
+            raise database.unsound_object(self.layout.database, row[0])
+        return found
 
     def manifest(self, name: str) -> tree.Manifest:
         """The manifest that was recorded of an object.
@@ -189,10 +201,13 @@ class Store:
         if not rows:
             return False
         path = os.fspath(self.layout.object(name))
-        if not sentinel.fits(path, rows[0][0]) and not self._still_right(name):
+        mark, last_used = rows[0]
+        if type(mark) is not bytes or type(last_used) is not int:
+            raise database.unsound_object(self.layout.database, name)
+        if not sentinel.fits(path, mark) and not self._still_right(name):
             return False
         now = int(time.time())
-        if not self.read_only and now - rows[0][1] > _DAY:
+        if not self.read_only and now - last_used > _DAY:
             self.touch([name])
         return True
 

@@ -20,8 +20,7 @@ from hermetic import faults, glance, reading
 from hermetic.errors import StoreError
 from hermetic.store import flocks
 from hermetic.store.layout import write_atomically
-from hermetic.store.names import is_object_name
-from hermetic.store.records import COLUMNS, from_row
+from hermetic.store.records import COLUMNS, INFO_COLUMNS, Info, from_row
 
 if TYPE_CHECKING:
     import sqlite3
@@ -146,6 +145,8 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._explain(error) from error
+        except UnicodeDecodeError as error:  # from SQLite's own message, which quotes what is damaged
+            raise corrupt(self.path, f"it holds text that is not UTF-8: {error.object[:80]!r}") from error
 
     def _explain(self, error: sqlite3.Error) -> StoreError:
         import sqlite3
@@ -214,10 +215,9 @@ class Database:
 
     def _check_values(self, connection: sqlite3.Connection) -> None:
         """The structure may be whole and the text in it not: names and hashes have a form."""
-        numbers = "size + files + registered_at + last_used"
-        for name, total in connection.execute(f"SELECT name, {numbers} FROM objects"):
-            if not (isinstance(name, str) and is_object_name(name) and isinstance(total, int)):
-                raise corrupt(self.path, f"it lists an object {name!r}")
+        for *row, mark in connection.execute(f"SELECT {INFO_COLUMNS}, sentinel FROM objects"):
+            if not (Info(*row).is_sound() and type(mark) is bytes):
+                raise unsound_object(self.path, row[0])
         for row in connection.execute(f"SELECT {COLUMNS} FROM realisations"):
             if (record := from_row(row)) is None or not record.is_sound():
                 raise corrupt(self.path, f"the realisation of {row[0]!r} is not sound")
@@ -242,6 +242,11 @@ class Database:
         with suppress(OSError, StoreError):  # if it cannot be noted, the next one looks again
             status = self.path.stat()
             write_atomically(self._checked, b"%d %d\n" % (status.st_size, status.st_mtime_ns))
+
+
+def unsound_object(path: Path, name: object) -> StoreError:
+    """The error for a row that cannot be so."""
+    return corrupt(path, f"what it says of the object {name!r} cannot be so")
 
 
 def _refuse_odd(path: Path) -> None:

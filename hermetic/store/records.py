@@ -15,6 +15,7 @@ from hermetic.store.names import is_object_name
 
 _MOST: Final = 16 << 20  # bytes of one realisation's file
 
+_LATEST: Final = 253_402_300_800  # the year 10000 as Unix time, which no calendar function knows
 _ID: Final = re.compile(rf"[a-z2-7]{{{DIGEST_CHARS}}}")
 
 
@@ -72,6 +73,16 @@ class Info(msgspec.Struct, frozen=True):
     registered_at: int
     last_used: int
 
+    def is_sound(self) -> bool:
+        """Whether this can be so: a check for what a database says."""
+        numbers = (self.size, self.files, self.registered_at, self.last_used)
+        return (
+            type(self.name) is str
+            and is_object_name(self.name)
+            and all(type(n) is int and n >= 0 for n in numbers)
+            and max(numbers[2:]) < _LATEST
+        )
+
 
 class Reference(msgspec.Struct, frozen=True, gc=False):
     """What a collection has to know of a realisation.
@@ -127,6 +138,7 @@ def read(path: Path) -> Realisation | None:
         return None
 
 
+INFO_COLUMNS: Final = "name, size, files, registered_at, last_used"
 COLUMNS: Final = (
     "drv_id, build_key, object, name, version, system, inputs, seconds, built_at, builder, signatures"
 )
