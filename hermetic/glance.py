@@ -96,7 +96,7 @@ def cached(folder: str, key: str) -> bytes | None:
 
 def file_of(key: str) -> str:
     """The name of a file in a cache."""
-    return blake3(key.encode(), derive_key_context=EVALUATION).hexdigest()
+    return blake3(key.encode("utf-8", "surrogateescape"), derive_key_context=EVALUATION).hexdigest()
 
 
 def fits(root: str, sentinel: bytes) -> bool:

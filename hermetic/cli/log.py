@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ import click
 from hermetic import reading
 from hermetic.cli.session import Session
 from hermetic.errors import HermeticError, UsageError
+from hermetic.hashing import DIGEST_CHARS
+
+_ID = re.compile(rf"[a-z2-7]{{{DIGEST_CHARS}}}")
 
 
 @click.command()
@@ -31,7 +35,7 @@ def command(session: Session, target: str) -> None:
 
 def _find(session: Session, target: str) -> Path | None:
     """The log of a derivation id; of the target as it stands now; or of the last build under that name."""
-    if (path := session.store.log_path(target)).exists():
+    if _ID.fullmatch(target) and (path := session.store.log_path(target)).exists():
         return path
     unknown: UsageError | None = None
     try:

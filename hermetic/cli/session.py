@@ -53,6 +53,8 @@ class Session:
     def store(self) -> Store:
         """The store, opened once."""
         if self._store is None:
+            if self._project_dir:
+                self.root  # noqa: B018 - where the project is mistyped, no store is to be made
             from hermetic.store import Store
 
             self._store = Store.open(self.store_path)
@@ -133,6 +135,11 @@ class Session:
         found = self.store.realisation(self.instance(text).graph.root)
         if found is None:
             raise HermeticError(f"{text} is not realized", hint=f"`hermetic realize {text}` first")
+        if self.store.info(found.object) is None:
+            raise HermeticError(
+                f"{text} was {found.object}, which is not in the store",
+                hint=f"`hermetic realize {text}` first",
+            )
         return found.object
 
 
