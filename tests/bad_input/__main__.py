@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import queue
 import shlex
-import shutil
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hermetic import tree
 from tests.bad_input import report
 from tests.bad_input.judge import KINDS, SECONDS, Result, examine
 from tests.bad_input.world import World
@@ -89,7 +89,7 @@ def run(cases: list[tuple[str, int]], jobs: int, *, progress: bool = False) -> l
     finally:
         for zygote in zygotes:
             zygote.close()
-        shutil.rmtree(folder)
+        tree.remove(folder)
 
 
 if __name__ == "__main__":

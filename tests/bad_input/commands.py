@@ -33,7 +33,7 @@ _PATHS = (
         "/dev/null",
         "/dev/null/x",
         "/proc/self/x",
-        "/nonexistent/x",
+        "/proc/1/x",
         "../project/flake-like.lock",
         "é",
         "x" * 300,
@@ -97,7 +97,7 @@ def damage(chance: Random, world: World, place: Place) -> Case:
     if {b"--accept", b"--update"} & set(safe):
         writes.append("project")
     words = [word for arg in safe for word in re.split("[@=,]", os.fsdecode(arg)) if word]
-    named = ("Usage:", *words, "project", "hermetic ")
+    named = ("Usage:", "unknown target", *TARGETS, *words, "project", "hermetic ")
     return Case(_shown(safe), (safe,), named, writes=("project/store", *writes))
 
 
@@ -198,7 +198,7 @@ def _named_paths(args: Arguments, place: Place) -> list[Path]:
     found = []
     for arg in args:
         for text in {os.fsdecode(arg), os.fsdecode(arg).partition("=")[2], os.fsdecode(arg)[2:]}:
-            if text.strip("/.") and len(text) < 1000:
+            if text.strip("/") and len(text) < 1000:
                 path = Path(os.path.realpath(place.work / text))
                 if path.is_relative_to(place.folder.parent) and not path.is_relative_to(place.canary):
                     found += [path, path.with_name(path.name + "-2"), path.with_name(path.name + "-3")]

@@ -9,7 +9,7 @@ from random import Random
 
 from tests.bad_input import mutate
 from tests.bad_input.case import Case, on
-from tests.bad_input.world import Place, World
+from tests.bad_input.world import TARGETS, Place, World
 
 _COMMANDS = (
     *(
@@ -90,7 +90,7 @@ def damage(chance: Random, world: World, place: Place) -> Case:
             path = chance.choice([*_records(meta), *_folders(meta)])
             what = f"{path.relative_to(meta)} is {mutate.node(chance, path, place.canary)}"
     lines = {chance.choice(_COMMANDS): None, chance.choice(_COMMANDS): None}
-    named = (".hermetic", "../store", str(place.store))
+    named = (".hermetic", "../store", str(place.store), *TARGETS, "objects are")
     return Case(what, tuple(on(place, *line) for line in lines), named)
 
 

@@ -17,8 +17,8 @@ _FAULTS: Final = (
 _HEAD: Final = """\
 # Bad input
 
-Real recipes, lock files, archives, command lines, store files and lists of realisations, damaged by chance, and
-the whole program run on each. Written by
+Real recipes, lock files, archives, command lines, store files and lists of realisations, damaged by chance,
+and the whole program run on each. Written by
 
 ```sh
 {command}
@@ -29,12 +29,12 @@ the program, each a process of its own, in {seconds:.0f} s on {machine}.
 
 """
 _TAIL: Final = """
-*Accepted*: exit code 0 (the damage is harmless, or not in what the command looks at). The numbers are exit codes
-of refusals, as README documents them. *Traceback*, *signal*, *exit code* (one that is not documented) and *hang*
-(longer than {limit:.0f} s) speak for themselves. *Says too little*: a refusal without `error:`, or one that names
-neither the file nor the value. *Write outside*: by the audit events of the process, a path outside the store and
-the folder that the command was run in, or by a comparison of everything around them (contents, modes, times)
-before and after. *Leftovers*: work folders or temporary files that stay.
+*Accepted*: exit code 0 (the damage is harmless, or not in what the command looks at). The numbers are exit
+codes of refusals, as README documents them. *Traceback*, *signal*, *exit code* (one that is not documented) and
+*hang* (longer than {limit:.0f} s) speak for themselves. *Says too little*: a refusal without `error:`, or one
+that names neither the file nor the value. *Write outside*: by the audit events of the process, a path outside
+the store and the folder that the command was run in, or by a comparison of everything around them (contents,
+modes, times) before and after. *Leftovers*: work folders or temporary files that stay.
 
 What `hermetic run` and `hermetic shell` start has its own exit codes, which are not judged.
 """

@@ -4,16 +4,18 @@ SQLite's own files follow the one event of its connection. Programs that are sta
 not seen here; the surroundings of a case are compared as a whole for that (see `judge`).
 """
 
-# ruff: noqa: PTH100, PTH112, PTH115, PTH118
+# ruff: noqa: PTH112, PTH114, PTH115
 # Because pathlib raises audit events of its own.
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # event → positions of (path, dir_fd) among its arguments; -1: it has no dir_fd
@@ -33,6 +35,7 @@ _PATHS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "hermetic.mkfifo": ((0, 2),),
     "hermetic.mknod": ((0, 3),),
 }
+_DATABASE: Final = re.compile(r"^file://|\?.*$", re.S)  # what is no path in SQLite's address of one
 _FOLLOWS: Final = frozenset({"open", "os.truncate", "os.chmod", "os.chown", "os.utime"})
 
 
@@ -48,8 +51,8 @@ def start(allowed: list[str], log: int) -> None:
     prefixes = tuple(folder.removesuffix("*") for folder in allowed if folder.endswith("*"))
     opened_at = threading.local()  # the event of `open` says nothing of dir_fd
 
-    def note(event: str, path: Any, folder: int | None) -> None:
-        place = _place(path, folder, follow=event in _FOLLOWS)
+    def note(event: str, path: Any, folder: int | None, follow: bool = True) -> None:
+        place = _place(path, folder, follow=follow and event in _FOLLOWS)
         if place is None or place.startswith(prefixes) or (event == "open" and os.path.isdir(place)):
             return  # (to open a folder for writing fails)
         if not any(place == r or place.startswith(f"{r}/") for r in roots):
@@ -58,9 +61,9 @@ def start(allowed: list[str], log: int) -> None:
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
             if isinstance(args[2], int) and args[2] & _WRITING:
-                note(event, args[0], getattr(opened_at, "folder", None))
+                note(event, args[0], getattr(opened_at, "folder", None), args[2] & os.O_NOFOLLOW == 0)
         elif event == "sqlite3.connect":
-            note(event, str(args[0]).removeprefix("file://").partition("?")[0], None)
+            note(event, unquote_to_bytes(os.fsencode(_DATABASE.sub("", str(args[0])))), None)
         elif event in _PATHS:
             for path, folder in _PATHS[event]:
                 note(event, args[path], args[folder] if folder >= 0 else None)
@@ -95,9 +98,24 @@ def _place(path: Any, folder: int | None, *, follow: bool) -> str | None:
     if isinstance(path, int):
         return None
     text = os.fsdecode(path)
-    if folder is not None and folder >= 0:
-        text = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), text)
+    if folder is not None and folder >= 0 and not text.startswith("/"):
+        above = _path_of(folder)
+        if "/" not in text and text != ".." and not (follow and os.path.islink(f"{above}/{text}")):
+            return f"{above}/{text}"
+        text = f"{above}/{text}"
     if follow:
         return os.path.realpath(text)
-    parent, name = os.path.split(os.path.abspath(text) if not text.endswith("/..") else text)
-    return os.path.join(os.path.realpath(parent), name)
+    parent, name = os.path.split(text)
+    return os.path.realpath(text) if name in ("", ".", "..") else f"{os.path.realpath(parent)}/{name}"
+
+
+def _path_of(folder: int) -> str:
+    """The path of an open folder; where that is too long for the kernel, of one above it."""
+    try:
+        return os.readlink(f"/proc/self/fd/{folder}")
+    except OSError:
+        above = os.open("..", os.O_PATH, dir_fd=folder)
+        try:
+            return _path_of(above)
+        finally:
+            os.close(above)
