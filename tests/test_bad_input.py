@@ -199,6 +199,22 @@ def test_a_mistyped_project_makes_no_store(project: Project, tmp_path: Path) -> 
     assert store.exists()
 
 
+def test_a_store_may_be_named_from_where_one_is(project: Project, tmp_path: Path) -> None:
+    project.recipe("new", ': > "$out/here"')
+    project.store.rename(tmp_path / "other")
+    (tmp_path / "work").mkdir()
+    ran = project.ok("--store", "../other", "realize", "new", cwd=tmp_path / "work")
+    assert ran.paths[0].parent == tmp_path / "other"
+
+
+def test_a_message_does_not_fill_the_screen(project: Project) -> None:
+    project.write("derivations/x/recipe.toml", f'name = "x"\nversion = "1"\n[target.{"y" * 100_000}]\n')
+    ran = project.run("show", "x")
+    assert ran.code == 1
+    assert ran.err.startswith("hermetic: error: derivations/x/recipe.toml:3: [target.yyy")
+    assert len(ran.err) < 3000
+
+
 def test_a_log_is_not_looked_for_outside_of_the_store(project: Project, tmp_path: Path) -> None:
     (tmp_path / "mine.log").write_text("private")
     ran = project.run("log", str(tmp_path / "mine"))

@@ -35,6 +35,8 @@ COMMANDS: Final = {
     "store": ("store", "Look at the store, check it, mend it."),
 }
 
+_LONGEST: Final = 2000  # characters of one message
+
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -145,7 +147,9 @@ def report(error: HermeticError) -> None:
 
 
 def _visible(text: str) -> str:
-    """What is quoted from a damaged file must not move the cursor, hide text, or be passed over."""
+    """What is quoted from a damaged file must not move the cursor, hide text, or fill the screen."""
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST] + "..."
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)

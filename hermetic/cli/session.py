@@ -47,7 +47,11 @@ class Session:
     @property
     def store_path(self) -> Path:
         """Where the store is, whether it exists or not."""
-        return Path(self._store_dir).absolute() if self._store_dir else self.root / "store"
+        if not self._store_dir:
+            return self.root / "store"
+        path = Path(self._store_dir)
+        # Links stay, so that a store is shown as it was named; but what is mounted must not have `..` in it.
+        return path.resolve() if ".." in path.parts else path.absolute()
 
     @property
     def store(self) -> Store:
