@@ -181,7 +181,7 @@ def _deb(chance: Random, data: bytes, compression: str) -> bytes:
     return made
 
 
-def _harmless(place: Place) -> str | None:
+def _harmless(place: Place) -> tuple[str, str] | None:
     """Whether nothing stands in the store's objects that may not."""
     for root in place.store.iterdir():
         if root.name == ".hermetic" or root.is_symlink():
@@ -190,9 +190,9 @@ def _harmless(place: Place) -> str | None:
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
                 if not _stays(path, root):
-                    return f"{path} leads out of its object"
+                    return "write outside", f"{path} leads out of its object"
             elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or stat.S_IMODE(mode) & 0o7022:
-                return f"{path} has the mode {mode:o}"
+                return "write outside", f"{path} has the mode {mode:o}"
     return None
 
 

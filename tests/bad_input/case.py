@@ -24,14 +24,14 @@ class Case:
         commands: what follows the program's name, of one run after the other.
         named: a refusal has to hold one of these: what the user has to look at.
         writes: what may be written beside the store and the work folder, relative to the place.
-        check: what is wrong afterwards with what was accepted; None: nothing.
+        check: what is wrong afterwards: the kind of fault, and a line that tells; None: nothing.
     """
 
     what: str
     commands: tuple[Arguments, ...]
     named: tuple[str, ...]
     writes: tuple[str, ...] = ()
-    check: Callable[[Place], str | None] = lambda place: None
+    check: Callable[[Place], tuple[str, str] | None] = lambda place: None
 
 
 def on(place: Place, *args: str) -> Arguments:

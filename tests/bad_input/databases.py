@@ -65,6 +65,7 @@ _STATEMENTS = (
 def damage(chance: Random, world: World, place: Place) -> Case:
     """Damage something in `.hermetic`."""
     meta = place.store / ".hermetic"
+    kept = (meta / "roots/kept").readlink().name
     match chance.randrange(8):
         case 0 | 1:
             what = _database_bytes(chance, meta / "db.sqlite")
@@ -90,8 +91,13 @@ def damage(chance: Random, world: World, place: Place) -> Case:
             path = chance.choice([*_records(meta), *_folders(meta)])
             what = f"{path.relative_to(meta)} is {mutate.node(chance, path, place.canary)}"
     lines = {chance.choice(_COMMANDS): None, chance.choice(_COMMANDS): None}
-    named = (".hermetic", "../store", str(place.store), *TARGETS, "objects are")
-    return Case(what, tuple(on(place, *line) for line in lines), named)
+    rooted = not what.startswith("roots") and ("root", "remove", "kept") not in lines
+
+    def check(place: Place) -> tuple[str, str] | None:
+        return None if not rooted or (place.store / kept).is_dir() else ("lost", kept)
+
+    named = (".hermetic", "../store", str(place.store), *TARGETS, "objects are", "no root")
+    return Case(what, tuple(on(place, *line) for line in lines), named, check=check)
 
 
 def _records(meta: Path) -> list[Path]:

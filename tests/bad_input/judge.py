@@ -93,7 +93,7 @@ def _run(case: Case, args: Arguments, place: Place, zygote: Zygote, seconds: flo
     left = [*(place.folder / "tmp").iterdir(), *_workspaces(place)]
     wrong += [("leftovers", str(path)) for path in left]
     if found := case.check(place):
-        wrong.append(("write outside", found))
+        wrong.append(found)
     return Run(args, answer["code"], answer["seconds"], out, err, tuple(wrong))
 
 

@@ -12,7 +12,7 @@ from tests.bad_input.judge import CODES, Result
 
 _REFUSALS: Final = tuple(sorted(CODES - {0}))
 _FAULTS: Final = (
-    "traceback", "hang", "signal", "exit code", "says too little", "write outside", "leftovers",
+    "traceback", "hang", "signal", "exit code", "says too little", "write outside", "lost", "leftovers",
 )  # fmt: skip
 _HEAD: Final = """\
 # Bad input
@@ -30,11 +30,12 @@ the program, each a process of its own, in {seconds:.0f} s on {machine}.
 """
 _TAIL: Final = """
 *Accepted*: exit code 0 (the damage is harmless, or not in what the command looks at). The numbers are exit
-codes of refusals, as README documents them. *Traceback*, *signal*, *exit code* (one that is not documented) and
+codes of refusals, as README documents them. *Traceback*, *signal*, *exit code* (one not documented) and
 *hang* (longer than {limit:.0f} s) speak for themselves. *Says too little*: a refusal without `error:`, or one
 that names neither the file nor the value. *Write outside*: by the audit events of the process, a path outside
 the store and the folder that the command was run in, or by a comparison of everything around them (contents,
-modes, times) before and after. *Leftovers*: work folders or temporary files that stay.
+modes, times) before and after. *Lost*: a store object that a root keeps alive is gone after its database was
+damaged. *Leftovers*: work folders or temporary files that stay.
 
 What `hermetic run` and `hermetic shell` start has its own exit codes, which are not judged.
 """
