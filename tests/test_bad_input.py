@@ -21,7 +21,7 @@ from tests.bad_input.judge import KINDS, Result
 from tests.bad_input.world import World
 from tests.small_project import Project
 
-CASES = 30  # of each kind
+CASES = 50  # of each kind
 SEED = 20_000
 
 pytestmark = pytest.mark.usefixtures("template")  # which skips where there is no sandbox or no seed
