@@ -288,7 +288,7 @@ def test_special_files_are_refused(tmp_path: Path, kind: bytes, what: str) -> No
 
 
 def test_special_files_and_escapes_in_a_zip_are_refused(tmp_path: Path) -> None:
-    refused(tmp_path, zipped(("a/fifo", b"", 0o010644)), "a/fifo: a special file (p)")
+    refused(tmp_path, zipped(("a/fifo", b"", 0o010644)), "a/fifo: a named pipe")
     refused(tmp_path, zipped(("../evil", b"", 0o100644)), "../evil: a path with ..")
     refused(tmp_path, zipped(("/evil", b"", 0o100644)), "/evil: an absolute path")
     refused(tmp_path, zipped(("a/l", b"../../x", 0o120777)), "a/l: a symbolic link out of the tree")
@@ -512,3 +512,11 @@ def test_signed_checksums_of_old_programs_are_accepted(tmp_path: Path) -> None:
     header = bytes(raw[:148]) + b" " * 8 + bytes(raw[156:512])
     raw[148:156] = b"%06o\0 " % sum(struct.unpack("512b", header))
     assert [os.fsencode(p.name) for p in unpack(tmp_path, bytes(raw)).iterdir()] == [b"\xe9"]
+
+
+def test_a_zip_whose_entries_lie_before_its_beginning_is_damaged(tmp_path: Path) -> None:
+    whole = bytearray(zipped(("p/a", b"A", 0o100644)))
+    end = whole.rindex(b"PK\x05\x06")
+    (start,) = struct.unpack_from("<I", whole, end + 16)
+    struct.pack_into("<I", whole, end + 16, start + 100)  # where its directory should begin
+    refused(tmp_path, bytes(whole), "damaged: it says that something lies before its beginning")

@@ -22,7 +22,8 @@ CHUNK: Final = 1 << 20  # bytes
 
 def show(name: bytes) -> str:
     text = name.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:300])
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:300])
+    return shown or "(no name)"
 
 
 class Limits:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Final
 
+from hermetic import reading
 from hermetic.archive.output import CHUNK, Tree, write_all
 from hermetic.errors import ArchiveError, HermeticError
 
@@ -28,7 +30,11 @@ def _damage(name: str) -> Iterator[None]:
     """Whatever zipfile raises is damage of the archive."""
     try:
         yield
-    except (HermeticError, OSError, MemoryError):
+    except OSError as problem:
+        if problem.errno != errno.EINVAL or problem.filename is not None:
+            raise
+        raise ArchiveError(f"{name}: damaged: it says that something lies before its beginning") from problem
+    except (HermeticError, MemoryError):
         raise
     except Exception as problem:
         # zipfile reports damage by a dozen kinds of exceptions, from struct.error to NotImplementedError.
@@ -49,7 +55,7 @@ def _unpack_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: Tree) -
             tree.limits.refuse(raw, "a symbolic link without a valid target")
         tree.symlink(raw, archive.read(info))
     elif kind not in (0, stat.S_IFREG):
-        tree.limits.refuse(raw, f"a special file ({stat.filemode(mode)[0]}), which is not allowed")
+        tree.limits.refuse(raw, f"{reading.kind(mode)}, which is not allowed")
     else:
         executable = bool(mode & 0o111)
         tree.file(raw, info.file_size, executable, lambda fd: _copy_entry(archive, info, fd, raw, tree))

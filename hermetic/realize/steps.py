@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hermetic.derivation import Build, Derivation, Fetch, Unpack, build_key
-from hermetic.errors import BuildFailure, HermeticError, PatchError
+from hermetic.errors import ArchiveError, BuildFailure, HermeticError, PatchError
 from hermetic.lock import Pin
 from hermetic.plan import label
 from hermetic.realize.cancel import Cancelled
@@ -162,7 +162,13 @@ class Steps:
 
         tree = space / "tree"
         tree.mkdir()
-        archive.unpack(source, tree, check=self._check_stop)
+        try:
+            archive.unpack(source, tree, check=self._check_stop)
+        except ArchiveError as error:
+            error.message = error.message.replace(source.name, label(drv), 1)
+            error.details += (f"archive: {source}",)
+            error.hint = error.hint or "these are the bytes that flake-like.lock pins: it has to pin others"
+            raise
         for patch in drv.patches:
             self._check_stop()
             try:

@@ -75,12 +75,17 @@ class Info(msgspec.Struct, frozen=True):
 
     def is_sound(self) -> bool:
         """Whether this can be so: a check for what a database says."""
-        numbers = (self.size, self.files, self.registered_at, self.last_used)
         return (
             type(self.name) is str
             and is_object_name(self.name)
-            and all(type(n) is int and n >= 0 for n in numbers)
-            and max(numbers[2:]) < _LATEST
+            and type(self.size) is int
+            and type(self.files) is int
+            and type(self.registered_at) is int
+            and type(self.last_used) is int
+            and self.size >= 0
+            and self.files >= 0
+            and 0 <= self.registered_at < _LATEST
+            and 0 <= self.last_used < _LATEST
         )
 
 
