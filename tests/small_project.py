@@ -206,7 +206,7 @@ def stopped(process: subprocess.Popen[str], number: int = signal.SIGINT) -> floa
     return time.monotonic() - begun
 
 
-def seed() -> tuple[Pin, bytes]:
+def find_seed() -> tuple[Pin, bytes]:
     """The busybox seed as the checkout pins it, and its bytes.
 
     Raises:
@@ -220,14 +220,13 @@ def seed() -> tuple[Pin, bytes]:
     return pin, Fetcher(cache).fetch(pin).read_bytes()
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pin, bytes]:
-    """A store in which the seed is realized; tests begin with a copy of it."""
-    folder = tmp_path_factory.mktemp("template")
-    try:
-        pin, deb = seed()
-    except HermeticError as error:
-        pytest.skip(f"the busybox seed cannot be fetched: {error.message} {error.details}")
+def make_template(folder: Path) -> tuple[Path, Pin, bytes]:
+    """Make a store in which the seed is realized.
+
+    Raises:
+        HermeticError: the seed cannot be fetched.
+    """
+    pin, deb = find_seed()
     with serving() as server:
         project = Project(folder, server, pin, deb)
         project.recipe("check", ': > "$out/here"')
@@ -236,6 +235,15 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pin, bytes
             pytest.skip(f"no sandbox on this machine: {ran.err}")
         assert ran.code == 0, ran.err
     return folder / "store", pin, deb
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pin, bytes]:
+    """A store in which the seed is realized; tests begin with a copy of it."""
+    try:
+        return make_template(tmp_path_factory.mktemp("template"))
+    except HermeticError as error:
+        pytest.skip(f"the busybox seed cannot be fetched: {error.message} {error.details}")
 
 
 @pytest.fixture

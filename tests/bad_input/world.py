@@ -196,7 +196,7 @@ class World:
         self.list = self.hermetic("store", "export-list", "app", "app-aarch64").encode()
 
     def _provide(self) -> None:
-        seed, deb = small_project.seed()
+        seed, deb = small_project.find_seed()
         sources = {
             "lib": ("1.0", "lib-1.0.tar.gz", gzip.compress(tar("lib-1.0"), mtime=0)),
             "data": ("3", "data-3.zip", zipped("data-3")),

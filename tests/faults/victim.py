@@ -1,0 +1,210 @@
+"""The command line of hermetic, which strikes itself at one chosen instant.
+
+    python -m tests.faults.victim '{"phase": "rename", "at": 7, "do": "kill-hermetic"}' realize app
+
+An *effect* is a call of a C function that changes something outside of the program, or reads much: each has
+an instant before it and, with a delay, instants within it. Effects are counted for each phase of the work
+apart, so that a strike hits short phases as often as long ones. The phase is that of the innermost function
+on the stack that stands for one.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Final
+
+from tests.faults.traces import descendants, generations
+
+EFFECTS: Final = frozenset(
+    {"open", "write", "pwrite", "writelines", "read", "ftruncate", "posix_fallocate", "fsync", "syncfs"}
+    | {"rename", "replace", "unlink", "rmdir", "mkdir", "symlink", "link", "mkfifo", "scandir", "listdir"}
+    | {"chmod", "fchmod", "lchown", "fchown", "utime", "flock", "ioctl", "copy_file_range", "update", "lstat"}
+    | {"connect", "recv", "send", "sendall", "sendmsg", "socketpair", "fork_exec", "shutdown"}
+    | {"execute", "executemany", "executescript"}
+)
+
+# file of hermetic, functions in it (none: all), phase
+PLACES: Final[tuple[tuple[str, frozenset[str], str], ...]] = (
+    ("store/flocks.py", frozenset({"_wait_for"}), "wait"),
+    ("store/registering.py", frozenset({"__init__"}), "hash"),
+    ("store/registering.py", frozenset({"put", "_in_place", "sync"}), "rename"),
+    ("store/registering.py", frozenset(), "register"),
+    ("store/core.py", frozenset({"record"}), "register"),
+    ("hermetic/gc.py", frozenset(), "gc"),
+    ("hermetic/fetch/", frozenset(), "fetch"),
+    ("hermetic/archive/", frozenset(), "unpack"),
+    ("hermetic/patching/", frozenset(), "unpack"),
+    ("realize/local.py", frozenset(), "build"),
+    ("sandbox/client.py", frozenset(), "build"),
+)
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
+
+
+def place_of(code: CodeType) -> str:
+    """The phase that a function stands for; empty if none."""
+    for file, functions, phase in PLACES:
+        if file in code.co_filename and (not functions or code.co_name in functions):
+            return phase
+    return ""
+
+
+class Victim:
+    """Counts effects, and strikes.
+
+    `spec`, all optional:
+        phase, at: the effect that is struck, counted from 1.
+        after: seconds from there to the strike.
+        do: what happens. target: which process of the build is killed.
+        fired: a file that is written when it has happened. counts: one for the counts at the end.
+        clock: seconds that the clock is ahead.
+        limits: fields of `fetch.http.Limits`.
+        beside: pid of another run, whose builds are struck.
+        store: what is made read-only.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.phase = str(spec.get("phase", ""))
+        self.at = int(spec.get("at", 0))
+        self.counters: dict[str, Iterator[int]] = {}
+        self.counts: dict[str, int] = {}
+        self.ahead = float(spec.get("clock", 0))
+        self._known: dict[CodeType, str] = {}
+        self._struck = False
+
+    def arm(self) -> None:
+        """From here on this process is watched."""
+        if self.ahead:
+            self._move_clock()
+        if "limits" in self.spec:
+            # Who waits for half a minute in earnest does here for less: the same code, other numbers.
+            from hermetic.fetch import machine
+
+            machine.Limits = partial(machine.Limits, **self.spec["limits"])  # type: ignore[misc,assignment]
+        if self.phase or "counts" in self.spec:
+            threading.setprofile(self._watch)
+            sys.setprofile(self._watch)
+
+    def _move_clock(self) -> None:
+        now, now_ns = time.time, time.time_ns
+        time.time = lambda: now() + self.ahead
+        time.time_ns = lambda: now_ns() + int(self.ahead * 1e9)
+
+    def _watch(self, frame: FrameType, event: str, function: object) -> None:
+        if event != "c_call" or getattr(function, "__name__", "") not in EFFECTS:
+            return
+        if isinstance(getattr(function, "__self__", None), (str, bytes, dict, set)):
+            return  # a method of the same name that has no effect outside
+        phase = self._phase(frame)
+        if not phase:
+            return
+        number = next(self.counters.setdefault(phase, itertools.count(1)))
+        self.counts[phase] = number
+        if phase == self.phase and number >= self.at and not self._struck:
+            self._strike()
+
+    def _phase(self, frame: FrameType | None) -> str:
+        while frame is not None:
+            code = frame.f_code
+            phase = self._known.get(code)
+            if phase is None:
+                phase = self._known[code] = place_of(code)
+            if phase:
+                return phase
+            frame = frame.f_back
+        return ""
+
+    def _strike(self) -> None:
+        do = self.spec["do"]
+        if do in ("kill-build", "kill-both") and not self._targets():
+            return  # no build runs: the next effect will do
+        self._struck = True
+        if self.spec.get("after"):
+            _thread.start_new_thread(self._later, ())
+        else:
+            self._act()
+
+    def _later(self) -> None:
+        time.sleep(self.spec["after"])
+        self._act()
+
+    def _act(self) -> None:
+        do = self.spec["do"]
+        if do == "kill-hermetic":
+            self._fired()
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif do == "kill-build":
+            if any([_kill(pid) for pid in self._targets()]):
+                self._fired()
+        elif do == "kill-both":
+            self._fired()
+            beside = int(self.spec.get("beside", 0))
+            everyone = [*descendants(beside or os.getpid()), *([beside] if beside else [])]
+            for pid in everyone if self.at % 2 else everyone[::-1]:
+                _kill(pid)
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif do == "read-only":
+            self._fired()
+            _make_read_only(self.spec["store"])
+        elif do == "clock-back":
+            self._fired()
+            self.ahead = 0.0
+
+    def _targets(self) -> list[int]:
+        """Processes of a build: the server, the first process of a sandbox, what it runs, or all of it."""
+        levels = generations(int(self.spec.get("beside", 0)) or os.getpid())
+        inner = [pid for level in levels[2:] for pid in level]
+        if not inner:
+            return []
+        chosen = {"server": levels[0], "init": levels[1], "script": levels[2], "all": inner}
+        return chosen[self.spec.get("target", "script")]
+
+    def _fired(self) -> None:
+        Path(self.spec["fired"]).write_text(self.phase)
+
+
+def _kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _make_read_only(folder: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    place = os.fsencode(folder)
+    for flags in (_MS_BIND, _MS_BIND | _MS_REMOUNT | _MS_RDONLY):
+        if libc.mount(place, place, None, flags, None) != 0:
+            raise OSError(ctypes.get_errno(), "mount", folder)
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    victim = Victim(spec)
+    sys.argv = ["hermetic", *sys.argv[2:]]
+    from hermetic.cli.entry import main as hermetic
+
+    victim.arm()
+    try:
+        hermetic()
+    finally:
+        sys.setprofile(None)
+        if "counts" in spec:
+            Path(spec["counts"]).write_text(json.dumps(victim.counts))
+
+
+if __name__ == "__main__":
+    main()
