@@ -51,6 +51,7 @@ def test_adding_the_right_bytes_mends_an_altered_object(store: Store, how: str) 
     assert put(store, "a") == name
     assert store.intact(name)
     assert integrity.verify(store).clean
+    assert list(store.layout.trash.iterdir()) == [], "what it replaced still takes its space"
 
 
 def test_new_times_alone_are_no_alteration(store: Store) -> None:

@@ -121,23 +121,26 @@ def register(
             if known and not replace and os.path.lexists(layout.object(name)):
                 write_realisation(layout, transaction, realisation)
                 return
-            with _in_place(layout, prepared, undo=not known):
+            with _in_place(layout, prepared, undo=not known) as replaced:
                 mark = sentinel.take(os.fspath(layout.object(name)), sentinel.choose(prepared.manifest))
                 insert_object(transaction, name, prepared.manifest, mark)
                 write_realisation(layout, transaction, realisation)
                 # Here and not at the end of the block: when it fails, the object must go back.
                 transaction.execute("COMMIT")
+    if replaced:  # and nobody waits for us any more
+        with suppress(StoreError):  # the object is registered; what cannot be deleted is left to sweepers
+            workspaces.empty_trash(layout)
 
 
 @contextmanager
-def _in_place(layout: Layout, prepared: Prepared, *, undo: bool) -> Iterator[None]:
-    """Move the tree to its final name. `undo`: away again, if the block fails."""
+def _in_place(layout: Layout, prepared: Prepared, *, undo: bool) -> Iterator[bool]:
+    """Move the tree to its final name. `undo`: away again, if the block fails. Gives what `put` returns."""
     final = layout.object(prepared.name)
     with translated(final, "create"):
-        put(layout, prepared.path, final)
+        replaced = put(layout, prepared.path, final)
     try:
         with translated(final, "register"):
-            yield
+            yield replaced
     except BaseException:
         if undo:
             with suppress(OSError, StoreError):
@@ -146,14 +149,18 @@ def _in_place(layout: Layout, prepared: Prepared, *, undo: bool) -> Iterator[Non
         raise
 
 
-def put(layout: Layout, path: Path, final: Path) -> None:
+def put(layout: Layout, path: Path, final: Path) -> bool:
     """Rename a canonical tree to its place. What stands there goes to the trash, if possible in one step.
+
+    Returns:
+        whether something stood there.
 
     Raises:
         OSError: it cannot be done; the old one then still stands.
     """
     workspaces.make_movable(path)
-    if os.path.lexists(final):
+    replace = os.path.lexists(final)
+    if replace:
         workspaces.make_movable(final)
         if disk.exchange(path, final):
             workspaces.discard(layout, path)
@@ -164,6 +171,7 @@ def put(layout: Layout, path: Path, final: Path) -> None:
         path.rename(final)
     if stat.S_ISDIR(final.lstat().st_mode):
         final.chmod(0o555)
+    return replace
 
 
 def insert_object(transaction: sqlite3.Connection, name: str, manifest: Manifest, mark: bytes) -> None:
