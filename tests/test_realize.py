@@ -15,6 +15,8 @@ import pytest
 
 from hermetic import plan, project
 from hermetic.cli import progress
+from hermetic.cli.realize import realize
+from hermetic.cli.session import Session
 from hermetic.derivation import Build
 from hermetic.fetch import Fetcher
 from hermetic.instantiate import Evaluator
@@ -213,6 +215,22 @@ def test_out_link_is_a_gc_root_and_a_link(project: Project, tmp_path: Path) -> N
     ran = project.run("realize", "app", "-o", str(link))
     assert (ran.code, link.read_text()) == (1, "precious")
     assert f"{link}: exists and is no link" in ran.err
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_what_was_realized_is_kept_until_the_command_has_ended(project: Project, there_before: bool) -> None:
+    """Between its last build and its `--out-link`, too. (The fault injection found it.)"""
+    project.recipe("app", ': > "$out/x"')
+    if there_before:
+        project.realized("app")
+    session = Session(str(project.root), str(project.store))
+    name = realize(session, ["app"])["app"]
+    project.ok("gc")
+    assert session.store.intact(name)
+    session.close()
+    project.ok("gc")
+    assert not (project.store / name).exists()
+    assert list((project.store / ".hermetic/temproots").iterdir()) == []
 
 
 def test_json_names_target_derivation_object_and_path(project: Project) -> None:

@@ -57,6 +57,7 @@ def realize_all(
             _print_plan(run)
             return {}, None
         outcome = run.run()
+        session.store.keep(*outcome.objects.values())  # what follows uses them: a link is made, a program run
     if outcome.failures:
         return outcome.objects, _summary(run, outcome.failures, outcome.skipped)
     return outcome.objects, None
@@ -69,7 +70,9 @@ def realize_derivations(
     work = plan.merge(instances)
     work = msgspec.structs.replace(work, roots={drv_id: drv_id for drv_id in wanted})
     with engine(session, work, options) as run:
-        return run.run().objects
+        objects = run.run().objects
+        session.store.keep(*objects.values())
+        return objects
 
 
 @contextmanager

@@ -87,7 +87,8 @@ def cli(ctx: click.Context, project: str | None, store: str | None, debug: bool)
     """
     from hermetic.cli.session import Session
 
-    ctx.obj = Session(project, store)
+    ctx.obj = session = Session(project, store)
+    ctx.call_on_close(session.close)
 
 
 def main() -> None:

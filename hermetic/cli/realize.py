@@ -123,7 +123,10 @@ def _already_there(session: Session, instances: list[Instance]) -> dict[str, str
     objects = {}
     for instance in instances:
         found = session.store.realisation(instance.graph.root)
-        if found is None or not session.store.intact(found.object):
+        if found is None:
+            return None
+        session.store.keep(found.object)
+        if not session.store.intact(found.object):
             return None
         objects[instance.target.label] = found.object
     return objects

@@ -48,6 +48,7 @@ def command(session: Session, target: str, arguments: tuple[str, ...], program: 
         command_line.insert(0, str(_emulator(session.store.path(objects[EMULATOR]), wanted.system)))
     sys.stdout.flush()
     sys.stderr.flush()
+    session.close()
     os.execv(command_line[0], command_line)
 
 

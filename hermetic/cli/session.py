@@ -64,6 +64,12 @@ class Session:
             self._store = Store.open(self.store_path)
         return self._store
 
+    def close(self) -> None:
+        """Let go of the store, and of what was kept from collection for this command."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
     def evaluator(self, revision: str | None = None) -> Evaluator:
         """The project's recipes, of the work tree or of a git revision."""
         if revision not in self._evaluators:

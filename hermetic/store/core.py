@@ -95,7 +95,7 @@ class Store:
             self.layout.make_folders()
 
     def close(self) -> None:
-        """Let go of everything, what `add` protected from collection included."""
+        """Let go of everything, what `add` and `keep` protected from collection included."""
         self._temp_roots.close()
         self.database.close()
 
@@ -341,6 +341,14 @@ class Store:
     def temp_roots(self) -> TempRoots:
         """Protection for objects that this process uses, until it is closed; see `store.protect`."""
         return TempRoots(self.layout)
+
+    def keep(self, *names: str) -> None:
+        """Protect objects from collection until the store is closed. Look only afterwards whether they are there.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._temp_roots.add(*names)
 
     def add_root(self, name: str, target: str) -> None:
         """Keep an object, under a name, until the root is removed or changed.
