@@ -154,6 +154,7 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "-l", os.fspath(path)], check=True)
+        path.rmdir()
 
 
 def as_ordinary_user(work: Callable[[], object]) -> None:

@@ -123,7 +123,9 @@ class Bench:
         with Store.open(self.full, read_only=True) as store:
             made = store.realisations()
             self.realisations = {one.drv_id: one.object for one in made}
-            self.objects = {plan.label(graph[i]): o for i, o in self.realisations.items() if i in graph.derivations}
+            self.objects = {
+                plan.label(graph[i]): o for i, o in self.realisations.items() if i in graph.derivations
+            }
             self.old = {root.object for root in store.roots()}
         with self.copy(self.full) as store_path:
             self.project.store = store_path
@@ -238,7 +240,7 @@ class Aftermath:
             made = {one.drv_id: one.object for one in store.realisations()}
         if not report.clean or report.unregistered or report.foreign or report.records:
             raise Lost(f"after the retry: {report}")
-        wrong = {i for i in bench.objects.values()} - {i.object for i in _all(bench.project.store)}
+        wrong = set(bench.objects.values()) - {i.object for i in _all(bench.project.store)}
         if wrong or not made.items() <= bench.realisations.items():
             raise Lost(f"after the retry other things are registered: {wrong}")
         if left := leftovers(bench.project.store):

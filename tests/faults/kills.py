@@ -18,7 +18,7 @@ def instant(bench: Bench, case: Case, dice: random.Random, attempt: int) -> dict
     """Where a case strikes. Later attempts strike earlier, for runs in which less happened."""
     fired = bench.folder / "fired"
     fired.unlink(missing_ok=True)
-    at = 1 + dice.randrange(bench.effects[case.phase]) // 2**attempt
+    at = 1 + int(dice.random() * bench.effects[case.phase]) // 2**attempt
     after = dice.choice((0.0, dice.random() * _WITHIN_A_CALL))
     if case.phase == "build" and dice.random() < 0.5:
         after = dice.random() * _WHILE_IT_BUILDS

@@ -11,7 +11,6 @@ on the stack that stands for one.
 from __future__ import annotations
 
 import _thread
-import ctypes
 import itertools
 import json
 import os
@@ -25,6 +24,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final
 
+from hermetic.sandbox import syscalls
 from tests.faults.traces import descendants, generations
 
 EFFECTS: Final = frozenset(
@@ -49,7 +49,6 @@ PLACES: Final[tuple[tuple[str, frozenset[str], str], ...]] = (
     ("realize/local.py", frozenset(), "build"),
     ("sandbox/client.py", frozenset(), "build"),
 )
-_MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
 
 
 def place_of(code: CodeType) -> str:
@@ -91,8 +90,9 @@ class Victim:
         if "limits" in self.spec:
             # Who waits for half a minute in earnest does here for less: the same code, other numbers.
             from hermetic.fetch import machine
+            from hermetic.fetch.http import Limits
 
-            machine.Limits = partial(machine.Limits, **self.spec["limits"])  # type: ignore[misc,assignment]
+            vars(machine)["Limits"] = partial(Limits, **self.spec["limits"])
         if self.phase or "counts" in self.spec:
             threading.setprofile(self._watch)
             sys.setprofile(self._watch)
@@ -146,7 +146,8 @@ class Victim:
             self._fired()
             os.kill(os.getpid(), signal.SIGKILL)
         elif do == "kill-build":
-            if any([_kill(pid) for pid in self._targets()]):
+            killed = [_kill(pid) for pid in self._targets()]
+            if any(killed):
                 self._fired()
         elif do == "kill-both":
             self._fired()
@@ -184,11 +185,11 @@ def _kill(pid: int) -> bool:
 
 
 def _make_read_only(folder: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    place = os.fsencode(folder)
-    for flags in (_MS_BIND, _MS_BIND | _MS_REMOUNT | _MS_RDONLY):
-        if libc.mount(place, place, None, flags, None) != 0:
-            raise OSError(ctypes.get_errno(), "mount", folder)
+    """A mount over the folder that is read-only from its first moment."""
+    mount = syscalls.open_tree(folder, recursive=False)
+    syscalls.mount_setattr(mount, syscalls.MOUNT_ATTR_RDONLY, recursive=False, about=folder)
+    syscalls.move_mount(mount, folder)
+    os.close(mount)
 
 
 def main() -> None:

@@ -1,0 +1,96 @@
+"""The table of a run, and the document that is made of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.plan import KINDS, Outcome
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Kind and phase, tried, survived; in Markdown that can be read as it is."""
+    rows = []
+    for kind, what in KINDS.items():
+        for phase in what.phases:
+            rows.append((kind, phase, *_count(o for o in outcomes if o.case[:2] == (kind, phase))))
+    rows = [row for row in rows if row[2]]
+    rows.append(("all", "", *_count(iter(outcomes))))
+    head = ("fault", "where", "tried", "survived")
+    widths = [max(len(str(row[i])) for row in (head, *rows)) for i in range(4)]
+
+    def line(row: Sequence[object]) -> str:
+        left = [f"{row[i]!s:<{widths[i]}}" for i in (0, 1)]
+        right = [f"{row[i]!s:>{widths[i]}}" for i in (2, 3)]
+        return f"| {' | '.join(left + right)} |"
+
+    rule = (
+        f"|{'-' * (widths[0] + 2)}|{'-' * (widths[1] + 2)}|{'-' * (widths[2] + 1)}:|{'-' * (widths[3] + 1)}:|"
+    )
+    return "\n".join([line(head), rule, *map(line, rows)])
+
+
+def _count(outcomes: object) -> tuple[int, int]:
+    chosen = [o for o in outcomes if o.survived is not None]  # type: ignore[attr-defined]
+    return len(chosen), sum(bool(o.survived) for o in chosen)
+
+
+def failures(outcomes: Sequence[Outcome]) -> list[str]:
+    """What was not survived, with what to run it alone."""
+    return [
+        f"NOT SURVIVED {o.case}   (python -m tests.faults --only {o.case})\n    "
+        + o.why.replace("\n", "\n    ")
+        for o in outcomes
+        if o.survived is False
+    ]
+
+
+def document(outcomes: Sequence[Outcome], *, command: str, seed: int, seconds: float, folder: Path) -> str:
+    """The report as a page of the documentation."""
+    tried, survived = _count(outcomes)
+    untried = len(outcomes) - tried
+    lost = "".join(f"\n```\n{text}\n```\n" for text in failures(outcomes))
+    place = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, {file_system(folder)}"
+    more = (
+        f"{untried} more could not be tried: the run was over before the instant came.\n" if untried else ""
+    )
+    return f"""# Faults tried, faults survived
+
+Written by `{command}`.
+
+{tried} faults were injected into whole `hermetic` processes at work on a small real project (real sandboxes,
+a real HTTP server); {survived} were survived. Survived means: `hermetic store verify` is clean, and all that
+was registered before, or reported as done, is there; a plain retry succeeds and gives the same content hashes
+as an undisturbed run; no process, no mount, no work folder is left. [tests/faults](../tests/faults) says how.
+{more}
+Seed {seed}; {seconds:.0f} s on {place}.
+
+{table(outcomes)}
+{lost}
+- **kill-hermetic, kill-build, kill-both**: `kill -9` of the process itself; of a process of the build that
+  runs (its script, the first process of its sandbox, the sandbox server, or all); of all at once. The instant
+  is a call with an effect, drawn from all that an undisturbed run makes in the phase, or up to 3 ms later
+  (0.7 s in builds). In the phase `gc` a collection is killed, with a build beside it.
+- **full-disk**: a tmpfs on which bytes or inodes end at a point in the midst of the run; `gc`: and then a
+  collection on the disk filled to its last block. Afterwards there is space.
+- **read-only**: the store becomes read-only in the midst of a phase, or is so from the beginning. Afterwards
+  it can be written.
+- **server**: one source's mirror, or both, behave as named. That is an error in words, in a bounded time, or
+  the other mirror helps. Afterwards they behave.
+- **clock**: the clock is an hour to ten years ahead and jumps back after a run (`ran`), in the midst of a
+  phase, or while one process waits for another (`wait`); `files`: all records have times of the future.
+- **processes**: two to four at once with overlapping targets, collections all the time beside them, and
+  mostly one of them killed.
+"""
+
+
+def file_system(folder: Path) -> str:
+    """The type of the file system that a folder is on."""
+    best = ("", "unknown")
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        if folder.resolve().is_relative_to(place) and len(place) >= len(best[0]):
+            best = (place, kind)
+    return best[1]
