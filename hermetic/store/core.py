@@ -36,8 +36,12 @@ class Store:
         self.read_only = read_only
         self.layout = Layout(root)
         self.database = database.Database(
-            self.layout.database, self.layout.database_lock, read_only=read_only
+            self.layout.database,
+            self.layout.database_lock,
+            read_only=read_only,
+            make_room=None if read_only else self._make_room,
         )
+        self._made_room = False
         self._temp_roots = TempRoots(self.layout)
 
     @classmethod
@@ -62,7 +66,7 @@ class Store:
             if not layout.check_folders():
                 layout.make_folders()
         try:
-            store._check_database()
+            store.database.check()
             if not read_only:
                 store._sweep()
         except BaseException:
@@ -77,16 +81,11 @@ class Store:
                 database.create(self.layout.database)
             self.layout.make_version()
 
-    def _check_database(self) -> None:
-        try:
-            self.database.check()
-        except StoreError:
-            # Even reading takes some space, for memory that is shared through a file. A full disk must not
-            # keep us from collecting garbage.
-            if self.read_only or not self.layout.release_reserve():
-                raise
-            self.database.close()
-            self.database.check()
+    def _make_room(self) -> bool:
+        """A full disk must not keep us from collecting garbage."""
+        released = self.layout.release_reserve()
+        self._made_room |= released
+        return released
 
     def _sweep(self) -> None:
         try:
@@ -98,6 +97,9 @@ class Store:
         """Let go of everything, what `add` and `keep` protected from collection included."""
         self._temp_roots.close()
         self.database.close()
+        if self._made_room:  # whoever comes next will need it as we did
+            self._made_room = False
+            self.layout.make_reserve()
 
     def __enter__(self) -> Store:
         return self

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from hermetic import faults, glance, reading
 from hermetic.errors import StoreError
@@ -48,18 +48,29 @@ CREATE INDEX realisations_by_key ON realisations (build_key);
 CREATE INDEX realisations_by_object ON realisations (object);
 """
 
+T = TypeVar("T")
+
 
 class Database:
     """One connection, opened when first needed, safe to use from several threads and after a fork."""
 
-    def __init__(self, path: Path, in_use: Path | None, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        in_use: Path | None,
+        *,
+        read_only: bool = False,
+        make_room: Callable[[], bool] | None = None,
+    ) -> None:
         """
         Args:
             in_use: lock file, held shared while connected; exclusively by who replaces the database.
                 None for a database that nobody else knows.
+            make_room: called when reading fails; True: it has freed some space, and it is worth to try again.
         """
         self.path = path
         self.read_only = read_only
+        self._make_room = make_room
         self._in_use_path = in_use
         self._mutex = threading.RLock()
         self._connection: sqlite3.Connection | None = None
@@ -73,8 +84,24 @@ class Database:
         Raises:
             StoreError: the database is corrupt or cannot be read.
         """
-        with self._mutex, self._translated():
-            return self._connect().execute(sql, parameters).fetchall()
+
+        def work() -> list[Any]:
+            with self._translated():
+                return self._connect().execute(sql, parameters).fetchall()
+
+        return self._with_room(work)
+
+    def _with_room(self, work: Callable[[], T]) -> T:
+        """Even reading takes some space, for memory that is shared through a file; a full disk has none."""
+        with self._mutex:
+            try:
+                return work()
+            except StoreError:
+                idle = self._connection is None or not self._connection.in_transaction
+                if self._make_room is None or not (idle and self._make_room()):
+                    raise
+            self.close()
+            return work()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -174,10 +201,13 @@ class Database:
         Raises:
             StoreError: the database is missing, damaged, not a store's, or of a newer version.
         """
+        self._with_room(self._check)
+
+    def _check(self) -> None:
         status = self._check_header()
         if status == self._last_good():
             return
-        with self._mutex, self._translated():
+        with self._translated():
             connection = self._connect()
             found = connection.execute("PRAGMA quick_check(3)").fetchall()
             if found != [("ok",)]:
