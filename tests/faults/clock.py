@@ -43,7 +43,8 @@ def run(bench: Bench, case: Case) -> None:
             elif not _jump(bench, case, instant(bench, case, dice, attempt) | {"clock": ahead}, after):
                 continue
             _collections_are_sane(bench)
-            after.before = set(bench.old) if case.phase == "gc" else after.before
+            if case.phase == "gc":
+                after.collected_too()
             after.check()
             _collect_all(bench)
             return
@@ -71,7 +72,7 @@ def _jump(bench: Bench, case: Case, spec: dict[str, Any], after: Aftermath) -> b
     spec["do"] = "clock-back" if case.seed % 2 else "kill-hermetic"
     first = None
     if case.phase == "wait":
-        spec |= {"at": 1 + case.seed % 8, "do": "clock-back"}
+        spec |= {"where": "wait store/flocks.py:acquire", "at": 1 + case.seed % 20, "do": "clock-back"}
         first = bench.start("realize", "slow")
         assert first.stderr is not None
         bench.project.log(first, "building slow")
@@ -95,8 +96,8 @@ def _collections_are_sane(bench: Bench) -> None:
 def _collect_all(bench: Bench) -> None:
     """And without, everything goes that no root keeps, whenever it was made."""
     ended_in_words(bench.run("gc", "--no-keep-derivations", "--no-keep-sources"), (0,))
-    if _objects(bench) != bench.old:
-        raise Lost(f"after gc there are {sorted(_objects(bench))}, and roots keep {sorted(bench.old)}")
+    if _objects(bench) != bench.rooted:
+        raise Lost(f"after gc there are {sorted(_objects(bench))}, and roots keep {sorted(bench.rooted)}")
 
 
 def _objects(bench: Bench) -> set[str]:

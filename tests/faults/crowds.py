@@ -41,7 +41,7 @@ def run(bench: Bench, case: Case) -> None:
                 _has_what_it_got(ran)
         for ran in collector.ends:
             ended_in_words(ran, (0,))
-        after.before = set(bench.old)
+        after.collected_too()
         after.check()  # what runs called done may be collected, unless a link keeps it
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any, Final
 
-from tests.faults.bench import TARGETS, Aftermath, Bench, Case, Untried, ended_in_words, finished
+from tests.faults.bench import TARGETS, WITHIN, Aftermath, Bench, Case, Untried, ended_in_words, finished
+from tests.small_project import Ran
 
 KINDS: Final = ("kill-hermetic", "kill-build", "kill-both")
 TRIES: Final = 5
@@ -18,12 +22,13 @@ def instant(bench: Bench, case: Case, dice: random.Random, attempt: int) -> dict
     """Where a case strikes. Later attempts strike earlier, for runs in which less happened."""
     fired = bench.folder / "fired"
     fired.unlink(missing_ok=True)
-    at = 1 + int(dice.random() * bench.effects[case.phase]) // 2**attempt
+    where = dice.choice(list(bench.effects[case.phase]))
+    at = 1 + int(dice.random() * bench.effects[case.phase][where]) // 2**attempt
     after = dice.choice((0.0, dice.random() * _WITHIN_A_CALL))
     if case.phase == "build" and dice.random() < 0.5:
         after = dice.random() * _WHILE_IT_BUILDS
     target = dice.choice(("script", "script", "init", "server", "all"))
-    spec = {"phase": case.phase, "at": at, "after": after, "do": case.kind, "target": target}
+    spec = {"where": where, "at": at, "after": after, "do": case.kind, "target": target}
     return spec | {"fired": str(fired)}
 
 
@@ -49,29 +54,46 @@ def run(bench: Bench, case: Case) -> None:
 
 
 def _realize(bench: Bench, case: Case, spec: dict[str, Any], after: Aftermath) -> bool:
-    ran = bench.run("realize", "-j4", *TARGETS, spec=spec)
+    ran = _while_a_build_runs(bench.start("realize", "-j5", *TARGETS, "endless", spec=spec))
     if not has_fired(spec):
         return False
-    # A build that is killed fails; one whose last process was done already may count as built.
-    ended_in_words(ran, (0, 1, 100) if case.kind == "kill-build" else (-9,))
+    ended_in_words(ran, (1, 100) if case.kind == "kill-build" else (-9,))
     after.check(ran.err)
     return True
 
 
+def _while_a_build_runs(process: subprocess.Popen[str]) -> Ran:
+    """Wait until it is struck. If there is nothing more to strike, it is asked to end."""
+    assert process.stderr is not None
+    said = ""
+    watchdog = threading.Timer(WITHIN, process.kill)
+    watchdog.start()
+    try:
+        for line in process.stderr:
+            said += line
+            if f" built {TARGETS[0]}-1 " in line:
+                time.sleep(_WHILE_IT_BUILDS)
+                process.terminate()
+    finally:
+        watchdog.cancel()
+    ran = finished(process)
+    return ran._replace(err=said + ran.err)
+
+
 def _gc(bench: Bench, case: Case, spec: dict[str, Any], after: Aftermath) -> bool:
     """A collection is struck, and a build that runs beside it."""
-    after.before = set(bench.old)  # what a root keeps; the rest may go
+    after.collected_too()
     beside = None
     if case.kind != "kill-hermetic":
-        bench.project.recipe("beside", f"sleep 1.{case.seed % 1000:03}")
-        beside = bench.start("realize", "beside")
-        assert beside.stderr is not None
-        bench.project.log(beside, "building beside")
+        beside = bench.start("realize", "endless")
+        bench.project.log(beside, "building endless")
         spec["beside"] = beside.pid
     try:
         ran = bench.run("gc", spec=spec)
     finally:
         if beside is not None:
+            if not has_fired(spec):
+                beside.terminate()
             other = finished(beside)
     if not has_fired(spec):
         return False

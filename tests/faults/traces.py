@@ -59,9 +59,9 @@ class Watch:
         self._processes = set(descendants(os.getpid()))
         self._mounts = mounts_below(self.folder)
 
-    def left(self) -> list[str]:
-        """What is still there after some patience, in words. Processes that have ended are reaped."""
-        deadline = time.monotonic() + _PATIENCE
+    def left(self, patience: float = _PATIENCE) -> list[str]:
+        """What is still there after some seconds, in words. Processes that have ended are reaped."""
+        deadline = time.monotonic() + patience
         while processes := self._living():
             if time.monotonic() > deadline:
                 break

@@ -3,9 +3,10 @@
     python -m tests.faults.victim '{"phase": "rename", "at": 7, "do": "kill-hermetic"}' realize app
 
 An *effect* is a call of a C function that changes something outside of the program, or reads much: each has
-an instant before it and, with a delay, instants within it. Effects are counted for each phase of the work
-apart, so that a strike hits short phases as often as long ones. The phase is that of the innermost function
-on the stack that stands for one.
+an instant before it and, with a delay, instants within it. The *phase* is that of the innermost function on
+the stack that stands for one, the *place* the innermost function of hermetic. Effects are counted for each
+phase and place apart: the few calls between a rename and a commit are then struck as often as the many that
+write files.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ EFFECTS: Final = frozenset(
 )
 
 # file of hermetic, functions in it (none: all), phase
-PLACES: Final[tuple[tuple[str, frozenset[str], str], ...]] = (
+_STAND_FOR: Final[tuple[tuple[str, frozenset[str], str], ...]] = (
     ("store/flocks.py", frozenset({"_wait_for"}), "wait"),
     ("store/registering.py", frozenset({"__init__"}), "hash"),
     ("store/registering.py", frozenset({"put", "_in_place", "sync"}), "rename"),
@@ -51,19 +52,25 @@ PLACES: Final[tuple[tuple[str, frozenset[str], str], ...]] = (
 )
 
 
-def place_of(code: CodeType) -> str:
+def phase_of(code: CodeType) -> str:
     """The phase that a function stands for; empty if none."""
-    for file, functions, phase in PLACES:
+    for file, functions, phase in _STAND_FOR:
         if file in code.co_filename and (not functions or code.co_name in functions):
             return phase
     return ""
+
+
+def place_of(code: CodeType) -> str:
+    """The name of a function of hermetic; empty for others."""
+    _, found, file = code.co_filename.rpartition("/hermetic/")
+    return f"{file}:{code.co_name}" if found else ""
 
 
 class Victim:
     """Counts effects, and strikes.
 
     `spec`, all optional:
-        phase, at: the effect that is struck, counted from 1.
+        where, at: phase and place, and which of its effects is struck, counted from 1.
         after: seconds from there to the strike.
         do: what happens. target: which process of the build is killed.
         fired: a file that is written when it has happened. counts: one for the counts at the end.
@@ -75,12 +82,12 @@ class Victim:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
-        self.phase = str(spec.get("phase", ""))
+        self.where = str(spec.get("where", ""))
         self.at = int(spec.get("at", 0))
         self.counters: dict[str, Iterator[int]] = {}
         self.counts: dict[str, int] = {}
         self.ahead = float(spec.get("clock", 0))
-        self._known: dict[CodeType, str] = {}
+        self._known: dict[CodeType, tuple[str, str]] = {}
         self._struck = False
 
     def arm(self) -> None:
@@ -93,7 +100,7 @@ class Victim:
             from hermetic.fetch.http import Limits
 
             vars(machine)["Limits"] = partial(Limits, **self.spec["limits"])
-        if self.phase or "counts" in self.spec:
+        if self.where or "counts" in self.spec:
             threading.setprofile(self._watch)
             sys.setprofile(self._watch)
 
@@ -107,22 +114,26 @@ class Victim:
             return
         if isinstance(getattr(function, "__self__", None), (str, bytes, dict, set)):
             return  # a method of the same name that has no effect outside
-        phase = self._phase(frame)
-        if not phase:
+        where = self._where(frame)
+        if not where:
             return
-        number = next(self.counters.setdefault(phase, itertools.count(1)))
-        self.counts[phase] = number
-        if phase == self.phase and number >= self.at and not self._struck:
+        number = next(self.counters.setdefault(where, itertools.count(1)))
+        self.counts[where] = number
+        if where == self.where and number >= self.at and not self._struck:
             self._strike()
 
-    def _phase(self, frame: FrameType | None) -> str:
+    def _where(self, frame: FrameType | None) -> str:
+        """`PHASE FILE:FUNCTION`; without a phase, empty."""
+        innermost = ""
         while frame is not None:
             code = frame.f_code
-            phase = self._known.get(code)
-            if phase is None:
-                phase = self._known[code] = place_of(code)
+            known = self._known.get(code)
+            if known is None:
+                known = self._known[code] = (phase_of(code), place_of(code))
+            phase, place = known
+            innermost = innermost or place
             if phase:
-                return phase
+                return f"{phase} {innermost}"
             frame = frame.f_back
         return ""
 
@@ -173,7 +184,7 @@ class Victim:
         return chosen[self.spec.get("target", "script")]
 
     def _fired(self) -> None:
-        Path(self.spec["fired"]).write_text(self.phase)
+        Path(self.spec["fired"]).write_text(self.where)
 
 
 def _kill(pid: int) -> bool:
