@@ -5,37 +5,56 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hermetic import tree
 from tests.faults import report
 from tests.faults.bench import PHASES, Bench, Case, Lost, benches, no_traceback
+from tests.faults.kills import KINDS as KILLS
 from tests.faults.plan import KINDS, Outcome, attempt, cases, parse
 from tests.faults.traces import Watch, adopting, generations
 from tests.small_project import Ran
 
 SEED = 1
-COUNTS = {"kills": 9, "full_disk": 3, "read_only": 2, "servers": 5, "clocks": 2, "crowds": 1}
-SHORTER = [case for group, count in COUNTS.items() for case in cases(group, count, SEED)]
+COUNTS = {"full_disk": 2, "read_only": 1, "servers": 3, "clocks": 1, "crowds": 1}
+SHORTER = [
+    *(Case(kind, phase, SEED) for phase, kind in zip(PHASES, itertools.cycle(KILLS), strict=False)),
+    *(case for group, count in COUNTS.items() for case in cases(group, count, SEED)),
+]
+ROOM = 512 << 20  # bytes
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with benches(tmp_path_factory.mktemp("faults")) as made:
-        yield made
+    """In memory, if there is room: on a disk each sync waits for what other programs write."""
+    usable = os.access(MEMORY, os.W_OK) and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    if usable and shutil.disk_usage(MEMORY).free > ROOM:
+        folder = Path(tempfile.mkdtemp(prefix="faults-", dir=MEMORY))
+    else:
+        folder = tmp_path_factory.mktemp("faults")
+    try:
+        with benches(folder) as made:
+            yield made
+    finally:
+        tree.remove(folder)
 
 
 @pytest.mark.parametrize("case", SHORTER, ids=str)
 def test_survives(bench: Bench, case: Case) -> None:
     outcome = attempt(bench, case)
-    if outcome.survived is None and outcome.why:
+    if "only root" in outcome.why and outcome.survived is None:
         pytest.skip(outcome.why)
-    assert outcome.survived, outcome.why or "the run was over before the instant came"
+    assert outcome.survived, outcome.why
 
 
 # -- the checks themselves: each must be able to fail
@@ -112,7 +131,7 @@ def test_the_same_seed_gives_the_same_cases_and_covers_every_place() -> None:
     assert chosen == list(cases("kills", 300, 7)) != list(cases("kills", 300, 8))
     assert [parse(str(case)) for case in chosen] == chosen
     assert {case.phase for case in chosen if case.kind == "kill-both"} == set(PHASES)
-    for group in COUNTS:
+    for group in ("kills", *COUNTS):
         places = sum(len(kind.phases) for kind in KINDS.values() if kind.group == group)
         assert len({case[:2] for case in cases(group, places, 1)}) == places
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -62,12 +63,11 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="faults-", dir=options.folder))
     begun, done = time.monotonic(), []
     try:
-        for outcome in workers.outcomes(todo, folder, options.jobs):
-            done.append(outcome)
-            word = {True: "survived", False: "NOT SURVIVED", None: "not tried"}[outcome.survived]
-            print(f"[{len(done)}/{len(todo)}] {word} {outcome.case}", file=sys.stderr)
-            if outcome.survived is False:
-                print(f"    {outcome.why}", file=sys.stderr)
+        with closing(workers.outcomes(todo, folder, options.jobs)) as ended:
+            for outcome in ended:
+                done.append(outcome)
+                word = {True: "survived", False: "NOT SURVIVED", None: "not tried"}[outcome.survived]
+                print(f"[{len(done)}/{len(todo)}] {word} {outcome.case} {outcome.why}", file=sys.stderr)
         seconds = time.monotonic() - begun
         if options.report:
             command = " ".join(["python -m tests.faults", *_shown(options)])
@@ -76,6 +76,8 @@ def main() -> int:
     except workers.Unavailable as reason:
         print(f"no faults can be tried here: {reason}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     finally:
         tree.remove(folder)
     if options.json:

@@ -19,7 +19,7 @@ from tests.faults.bench import (
     ended_in_words,
     finished,
 )
-from tests.faults.kills import TRIES, has_fired, instant
+from tests.faults.kills import TOO_EARLY, TRIES, has_fired, instant
 
 # `ran`: a whole run in the future. `files`: times of files there. `wait`: a jump while one waits for another.
 INSTANTS: Final = ("ran", "files", "wait", *PHASES)
@@ -48,7 +48,7 @@ def run(bench: Bench, case: Case) -> None:
             after.check()
             _collect_all(bench)
             return
-    raise Untried
+    raise Untried(TOO_EARLY)
 
 
 def _whole_run(bench: Bench, ahead: float) -> None:

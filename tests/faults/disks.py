@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.bench import TARGETS, Bench, Case, Lost, Untried, ended_in_words
-from tests.faults.kills import TRIES, has_fired, instant
+from tests.faults.kills import TOO_EARLY, TRIES, has_fired, instant
 from tests.store_support import small_disk
 
 FULL: Final = ("bytes", "inodes", "gc")  # what runs out; or: a collection on a disk that is full
@@ -46,7 +46,7 @@ def run_full(bench: Bench, case: Case) -> None:
                 after.check(ran.err)
                 return
         share *= 0.7  # there was room enough
-    raise Untried
+    raise Untried("there was room enough")
 
 
 def _room(bench: Bench, case: Case, original: Path | None, share: float) -> tuple[str, str]:
@@ -91,6 +91,8 @@ def run_read_only(bench: Bench, case: Case) -> None:
     Raises:
         Lost, Untried.
     """
+    if os.geteuid() != 0:
+        raise Untried("only root can mount")
     if case.phase == "before":
         _from_the_beginning(bench, case)
         return
@@ -114,7 +116,7 @@ def run_read_only(bench: Bench, case: Case) -> None:
             ended_in_words(ran, (0, 1, 100))
             after.check(ran.err)
             return
-    raise Untried
+    raise Untried(TOO_EARLY)
 
 
 def _from_the_beginning(bench: Bench, case: Case) -> None:

@@ -14,6 +14,7 @@ from tests.small_project import Ran
 
 KINDS: Final = ("kill-hermetic", "kill-build", "kill-both")
 TRIES: Final = 5
+TOO_EARLY: Final = "the run was over before the instant came"
 _WITHIN_A_CALL: Final = 0.003  # seconds: system calls take less
 _WHILE_IT_BUILDS: Final = 0.7
 
@@ -50,7 +51,7 @@ def run(bench: Bench, case: Case) -> None:
             spec = instant(bench, case, dice, attempt)
             if strike(bench, case, spec, after):
                 return
-    raise Untried
+    raise Untried(TOO_EARLY)
 
 
 def _realize(bench: Bench, case: Case, spec: dict[str, Any], after: Aftermath) -> bool:

@@ -53,9 +53,8 @@ def document(outcomes: Sequence[Outcome], *, command: str, seed: int, seconds: f
     untried = len(outcomes) - tried
     lost = "".join(f"\n```\n{text}\n```\n" for text in failures(outcomes))
     place = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, {file_system(folder)}"
-    more = (
-        f"{untried} more could not be tried: the run was over before the instant came.\n" if untried else ""
-    )
+    reasons = ", ".join(sorted({o.why for o in outcomes if o.survived is None}))
+    more = f"{untried} more could not be tried: {reasons}.\n" if untried else ""
     return f"""# Faults tried, faults survived
 
 Written by `{command}`.

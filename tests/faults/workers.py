@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -23,16 +23,19 @@ class Unavailable(Exception):
     """This machine lacks what the project needs: a sandbox, or its seed."""
 
 
-def outcomes(todo: Sequence[Case], folder: Path, jobs: int) -> Iterator[Outcome]:
+def outcomes(todo: Sequence[Case], folder: Path, jobs: int) -> Generator[Outcome, None, None]:
     """Try cases; gives what became of them as they end.
 
     Raises:
         Unavailable.
     """
     context = get_context("spawn")  # nothing of this process is in a worker
-    with ProcessPoolExecutor(max(1, min(jobs, len(todo))), context, initializer=_ignore_ctrl_c) as pool:
+    pool = ProcessPoolExecutor(max(1, min(jobs, len(todo))), context, initializer=_ignore_ctrl_c)
+    try:
         for future in as_completed([pool.submit(_try, case, folder) for case in todo]):
             yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _ignore_ctrl_c() -> None:
