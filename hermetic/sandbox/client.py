@@ -198,7 +198,13 @@ class Sandbox:
                 except OSError as error:
                     self._running.discard(build)
                     raise SandboxError(f"the sandbox server has died: {error}") from None
-        host.send(ours, message)
+        try:
+            host.send(ours, message)
+        except OSError as error:  # a broken pipe here has nothing to do with our standard output
+            ours.close()
+            with self._lock:
+                self._running.discard(build)
+            raise SandboxError(f"the sandbox server has died: {error}") from None
         return build
 
     def _start_server(self) -> socket.socket:

@@ -95,7 +95,7 @@ def _collections_are_sane(bench: Bench) -> None:
 
 def _collect_all(bench: Bench) -> None:
     """And without, everything goes that no root keeps, whenever it was made."""
-    ended_in_words(bench.run("gc", "--no-keep-derivations", "--no-keep-sources"), (0,))
+    ended_in_words(bench.run("gc", "--no-keep-derivations", "--no-keep-sources", "--no-keep-seeds"), (0,))
     if _objects(bench) != bench.rooted:
         raise Lost(f"after gc there are {sorted(_objects(bench))}, and roots keep {sorted(bench.rooted)}")
 

@@ -6,16 +6,20 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hermetic.errors import SandboxError
-from hermetic.sandbox import diagnosis
+from hermetic.sandbox import diagnosis, host
+from hermetic.sandbox.client import Sandbox
+from hermetic.sandbox.spec import SandboxSpec
 from tests.processes import eventually, processes
 from tests.sandbox_support import Caller
 
@@ -85,6 +89,22 @@ def test_kill_9_of_client_kills_builds(caller: Caller, marker: str) -> None:
     holding.kill()
     holding.wait()
     assert eventually(lambda: not processes(marker) and not Path(f"/proc/{server}").exists(), 3)
+
+
+def test_a_server_that_dies_while_it_is_asked_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken pipe would pass for a reader of our output who has gone. (The fault injection found it.)"""
+    send = host.send
+    with Sandbox() as sandbox, Path(os.devnull).open("wb") as log:
+
+        def late(channel: socket.socket, message: dict[str, Any]) -> None:
+            assert sandbox._server is not None
+            sandbox._server.kill()
+            sandbox._server.wait()
+            send(channel, message)
+
+        monkeypatch.setattr(host, "send", late)
+        with pytest.raises(SandboxError, match="the sandbox server has died"):
+            sandbox.run(SandboxSpec(argv=("/nothing",), env={}), log.fileno())
 
 
 def test_kill_9_of_server_kills_builds_and_is_reported(caller: Caller, marker: str) -> None:
