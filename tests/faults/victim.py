@@ -161,11 +161,11 @@ class Victim:
             if any(killed):
                 self._fired()
         elif do == "kill-both":
-            self._fired()
             beside = int(self.spec.get("beside", 0))
             everyone = [*descendants(beside or os.getpid()), *([beside] if beside else [])]
             for pid in everyone if self.at % 2 else everyone[::-1]:
                 _kill(pid)
+            self._fired()  # now: the run itself may have ended while we looked for the others
             os.kill(os.getpid(), signal.SIGKILL)
         elif do == "read-only":
             self._fired()
