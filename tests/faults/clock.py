@@ -82,7 +82,7 @@ def _jump(bench: Bench, case: Case, spec: dict[str, Any], after: Aftermath) -> b
         if first is not None:
             ended_in_words(finished(first), (0,))
     ended_in_words(ran, (0, -9))
-    return has_fired(spec)
+    return has_fired(spec, ran)
 
 
 def _collections_are_sane(bench: Bench) -> None:

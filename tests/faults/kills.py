@@ -33,9 +33,10 @@ def instant(bench: Bench, case: Case, dice: random.Random, attempt: int) -> dict
     return spec | {"fired": str(fired)}
 
 
-def has_fired(spec: dict[str, Any]) -> bool:
-    """Whether it came to the strike."""
-    return Path(spec["fired"]).exists()
+def has_fired(spec: dict[str, Any], ran: Ran) -> bool:
+    """Whether it came to the strike. A run may end by itself just before it is killed."""
+    came_too_late = spec["do"] in ("kill-hermetic", "kill-both") and ran.code in (0, 130)
+    return Path(spec["fired"]).exists() and not came_too_late
 
 
 def run(bench: Bench, case: Case) -> None:
@@ -56,7 +57,7 @@ def run(bench: Bench, case: Case) -> None:
 
 def _realize(bench: Bench, case: Case, spec: dict[str, Any], after: Aftermath) -> bool:
     ran = _while_a_build_runs(bench.start("realize", "-j5", *TARGETS, "endless", spec=spec))
-    if not has_fired(spec):
+    if not has_fired(spec, ran):
         return False
     ended_in_words(ran, (1, 100) if case.kind == "kill-build" else (-9,))
     after.check(ran.err)
@@ -84,7 +85,7 @@ def _while_a_build_runs(process: subprocess.Popen[str]) -> Ran:
 def _gc(bench: Bench, case: Case, spec: dict[str, Any], after: Aftermath) -> bool:
     """A collection is struck, and a build that runs beside it."""
     after.collected_too()
-    beside = None
+    beside = ran = None
     if case.kind != "kill-hermetic":
         beside = bench.start("realize", "endless")
         bench.project.log(beside, "building endless")
@@ -93,10 +94,10 @@ def _gc(bench: Bench, case: Case, spec: dict[str, Any], after: Aftermath) -> boo
         ran = bench.run("gc", spec=spec)
     finally:
         if beside is not None:
-            if not has_fired(spec):
+            if ran is None or not has_fired(spec, ran):
                 beside.terminate()
             other = finished(beside)
-    if not has_fired(spec):
+    if not has_fired(spec, ran):
         return False
     ended_in_words(ran, (0,) if case.kind == "kill-build" else (-9,))
     if beside is not None:
