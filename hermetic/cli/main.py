@@ -150,7 +150,7 @@ def report(error: HermeticError) -> None:
 def _visible(text: str) -> str:
     """What is quoted from a damaged file must not move the cursor, hide text, or fill the screen."""
     if len(text) > _LONGEST:
-        text = text[:_LONGEST] + "..."
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"  # the reason stands at the end
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
