@@ -18,6 +18,10 @@ def markdown(report: Report) -> str:
     rounds = max((v.round for v in report.verdicts), default=1)
     same = sum(v.status == "reproducible" for v in report.verdicts)
     lines = [
+        "# Rebuilt and compared",
+        "",
+        "Written by `hermetic verify --report`.",
+        "",
         f"Rebuilt: {report.target}. {same} of {len(report.verdicts)} rebuilds gave the same bytes.",
         "",
         "Perturbed:",
