@@ -423,6 +423,21 @@ def test_verbose_shows_what_builds_write(project: Project) -> None:
     assert len(ran.paths) == 1
 
 
+def test_a_program_that_runs_is_not_collected(project: Project) -> None:
+    write = 'printf "#!/bin/sh\\necho up; exec sleep 60" > "$out/bin/app"'
+    script = f'mkdir "$out/bin"; {write}; chmod 755 "$out/bin/app"'
+    project.recipe("app", script)
+    project.realized("app")
+    with project.start("run", "app") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        project.ok("gc")
+        assert project.objects("app")
+        process.kill()
+    project.ok("gc")
+    assert not project.objects("app")
+
+
 def test_run_starts_the_main_program_with_its_arguments(project: Project) -> None:
     script = 'mkdir "$out/bin"; cp /hermetic/x86_64-linux-musl/busybox/bin/busybox "$out/bin/echo"\n'
     project.recipe("app", script, meta={"main-program": "bin/echo"})

@@ -48,7 +48,7 @@ def command(session: Session, target: str, arguments: tuple[str, ...], program: 
         command_line.insert(0, str(_emulator(session.store.path(objects[EMULATOR]), wanted.system)))
     sys.stdout.flush()
     sys.stderr.flush()
-    session.close()
+    session.store.outlive_exec()  # a collection must not take the program away while it runs
     os.execv(command_line[0], command_line)
 
 

@@ -352,6 +352,10 @@ class Store:
         """
         self._temp_roots.add(*names)
 
+    def outlive_exec(self) -> None:
+        """Protect what `keep` protects also while another program runs in the place of this one."""
+        self._temp_roots.outlive_exec()
+
     def add_root(self, name: str, target: str) -> None:
         """Keep an object, under a name, until the root is removed or changed.
 

@@ -105,6 +105,14 @@ class TempRoots:
         if os.write(self._file, data) != len(data):
             raise OSError(28, "", os.fspath(self._layout.temp_roots))
 
+    def outlive_exec(self) -> None:
+        """Keep the protection also when this process executes another program, until that one ends.
+
+        The lock belongs to the open file, which the program inherits without knowing.
+        """
+        if self._file is not None:
+            os.set_inheritable(self._file, True)
+
     def close(self) -> None:
         """Let go of all."""
         with self._mutex:
