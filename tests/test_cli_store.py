@@ -122,3 +122,25 @@ def test_what_is_kept_cannot_be_deleted_by_name(built: Project) -> None:
     assert "why-live" in done.err
     built.ok("store", "delete", "other")
     assert not names(built, "other")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gc", "--dry-run"),
+        ("root", "list"),
+        ("root", "remove", "x"),
+        ("why-live", "app"),
+        ("log", "app"),
+        ("store", "verify"),
+        ("store", "path-info"),
+        ("store", "optimise"),
+        ("store", "du"),
+        ("store", "roots"),
+    ],
+)
+def test_a_mistyped_store_is_said_and_not_made(empty: Project, command: tuple[str, ...]) -> None:
+    ran = empty.run(*command)
+    assert ran.code == 2
+    assert f"there is no store at {empty.store}" in ran.err
+    assert not empty.store.exists()

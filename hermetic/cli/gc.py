@@ -63,14 +63,16 @@ def command(
         keep_sources=keep_sources,
         pinned=frozenset(session.pinned_seeds() if keep_seeds else ()),
     )
-    plan = gc.plan(session.store, options)
+    plan = gc.plan(session.existing_store, options)
     if as_json:
         write_json({"delete": [i.name for i in plan.delete], "frees": plan.frees, "stays": plan.stays})
     else:
         _print(plan, dry_run)
     if dry_run:
         return
-    outcome = gc.collect_garbage(session.store, options, progress=_progress if sys.stderr.isatty() else None)
+    outcome = gc.collect_garbage(
+        session.existing_store, options, progress=_progress if sys.stderr.isatty() else None
+    )
     print(f"deleted {counted(len(outcome.deleted), 'object')}, freed {size(outcome.freed)}", file=sys.stderr)
 
 

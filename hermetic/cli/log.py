@@ -35,15 +35,15 @@ def command(session: Session, target: str) -> None:
 
 def _find(session: Session, target: str) -> Path | None:
     """The log of a derivation id; of the target as it stands now; or of the last build under that name."""
-    if _ID.fullmatch(target) and (path := session.store.log_path(target)).exists():
+    if _ID.fullmatch(target) and (path := session.existing_store.log_path(target)).exists():
         return path
     unknown: UsageError | None = None
     try:
-        if (path := session.store.log_path(session.instance(target).graph.root)).exists():
+        if (path := session.existing_store.log_path(session.instance(target).graph.root)).exists():
             return path
     except UsageError as error:
         unknown = error
-    found = session.store.find_log(target)
+    found = session.existing_store.find_log(target)
     if found is None and unknown is not None:
         raise unknown
     return found

@@ -24,7 +24,7 @@ def command() -> None:
 @click.pass_obj
 def add(session: Session, name: str, target: str) -> None:
     """Keep TARGET (a realized target, or the name or path of a store object) alive under NAME."""
-    session.store.add_root(name, session.object_of(target))
+    session.existing_store.add_root(name, session.object_of(target))
 
 
 @command.command()
@@ -32,8 +32,8 @@ def add(session: Session, name: str, target: str) -> None:
 @click.pass_obj
 def remove(session: Session, name: str) -> None:
     """Remove the root NAME. What it kept alive goes with the next `hermetic gc`."""
-    if not session.store.remove_root(name):
-        names = [r.name for r in session.store.roots()]
+    if not session.existing_store.remove_root(name):
+        names = [r.name for r in session.existing_store.roots()]
         raise UsageError(f"no root {name!r}", hint=f"roots: {', '.join(names) or 'none'}")
 
 
@@ -42,9 +42,9 @@ def remove(session: Session, name: str) -> None:
 @click.pass_obj
 def list_roots(session: Session, as_json: bool) -> None:
     """List the roots, and the seeds that are kept like them, with the size and age of what they keep."""
-    infos = {info.name: info for info in session.store.objects()}
+    infos = {info.name: info for info in session.existing_store.objects()}
     sizes = {name: info.size for name, info in infos.items()}
-    roots = session.store.roots()
+    roots = session.existing_store.roots()
     for name, label in session.pinned_seeds().items():
         if name in infos:
             roots.append(Root("seed", label, name, infos[name].registered_at))

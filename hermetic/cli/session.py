@@ -64,6 +64,22 @@ class Session:
             self._store = Store.open(self.store_path)
         return self._store
 
+    @property
+    def existing_store(self) -> Store:
+        """The store, for commands that have nothing to do where there is none.
+
+        Raises:
+            UsageError: there is none. A mistyped name shall not become one.
+        """
+        from hermetic.store.layout import Layout
+
+        if not Layout(self.store_path).exists():
+            raise UsageError(
+                f"there is no store at {self.store_path}",
+                hint="`hermetic realize` makes one; --store or HERMETIC_STORE names another",
+            )
+        return self.store
+
     def close(self) -> None:
         """Let go of the store, and of what was kept from collection for this command."""
         if self._store is not None:
@@ -128,7 +144,7 @@ class Session:
                 raise
             return {}
         seeds = [name for name in evaluator.names if evaluator.recipe(name).seed]
-        found = [self.store.realisation(self.instance(name).graph.root) for name in seeds]
+        found = [self.existing_store.realisation(self.instance(name).graph.root) for name in seeds]
         return {made.object: f"{made.name}-{made.version}" for made in found if made is not None}
 
     def object_of(self, text: str) -> str:
@@ -138,7 +154,7 @@ class Session:
             HermeticError: it is not in the store.
         """
         name = Path(text).name if "/" in text else text
-        if self.store.info(name) is not None:
+        if self.existing_store.info(name) is not None:
             return name
         if "/" in text:
             raise UsageError(f"{text} is not in the store", hint="`hermetic store path-info` lists what is")

@@ -25,7 +25,7 @@ def command() -> None:
 @click.pass_obj
 def path_info(session: Session, objects: tuple[str, ...], as_json: bool) -> None:
     """Print what is known of OBJECTs (paths, names, or realized targets); of all, when none is given."""
-    store = session.store
+    store = session.existing_store
     names = [session.object_of(o) for o in objects] or [info.name for info in store.objects()]
     records = []
     for name in names:
@@ -58,7 +58,7 @@ def path_info(session: Session, objects: tuple[str, ...], as_json: bool) -> None
 @click.pass_obj
 def du(session: Session) -> None:
     """Print how much space objects take, the largest last."""
-    infos = sorted(session.store.objects(), key=lambda info: info.size)
+    infos = sorted(session.existing_store.objects(), key=lambda info: info.size)
     for info in infos:
         click.echo(f"{size(info.size):>10}  {info.name}")
     click.echo(f"{size(sum(i.size for i in infos)):>10}  {counted(len(infos), 'object')}")
@@ -77,7 +77,7 @@ def verify(session: Session, objects: tuple[str, ...], repair: bool, jobs: int |
     """
     from hermetic.store import integrity
 
-    store = session.store
+    store = session.existing_store
     names = [session.object_of(o) for o in objects] or None
     report = integrity.verify(store, names, jobs=jobs, progress=_progress if sys.stderr.isatty() else None)
     if as_json:
@@ -133,7 +133,7 @@ def delete(session: Session, objects: tuple[str, ...]) -> None:
     """Delete OBJECTs that nothing keeps alive."""
     from hermetic import gc
 
-    freed = gc.delete(session.store, [session.object_of(o) for o in objects])
+    freed = gc.delete(session.existing_store, [session.object_of(o) for o in objects])
     print(f"freed {size(freed)}", file=sys.stderr)
 
 
@@ -143,7 +143,7 @@ def optimise(session: Session) -> None:
     """Let files with the same content share disk space, across all objects."""
     from hermetic.store.optimising import optimise as share
 
-    found = share(session.store)
+    found = share(session.existing_store)
     for name in found.skipped:
         click.echo(f"not as it was registered, left alone: {name}", err=True)
     objects, files = counted(found.objects, "object"), counted(found.files, "file")
@@ -180,7 +180,7 @@ def roots(session: Session) -> None:
     """List what keeps objects alive, running processes too."""
     from hermetic import gc
 
-    for root in gc.all_roots(session.store):
+    for root in gc.all_roots(session.existing_store):
         click.echo(f"{root.kind:8} {root.name}  {root.object}")
 
 
@@ -192,4 +192,4 @@ def export_list(session: Session, targets: tuple[str, ...]) -> None:
     from hermetic import published
     from hermetic.cli.against import ours
 
-    sys.stdout.buffer.write(published.format(ours(session.store, session.instances(targets))))
+    sys.stdout.buffer.write(published.format(ours(session.existing_store, session.instances(targets))))

@@ -18,7 +18,7 @@ def command(session: Session, object: str) -> None:
     Prints the root, then objects, each made from the next. Exit code 1: nothing keeps it.
     """
     name = session.object_of(object)
-    chain = gc.why_live(session.store, name, Options(pinned=frozenset(session.pinned_seeds())))
+    chain = gc.why_live(session.existing_store, name, Options(pinned=frozenset(session.pinned_seeds())))
     if chain is None:
         click.echo(f"nothing keeps {name}; `hermetic gc` would delete it")
         raise click.exceptions.Exit(1)

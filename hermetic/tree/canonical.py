@@ -12,8 +12,11 @@ from typing import Final
 
 from hermetic.faults import translated
 from hermetic.tree.copying import copy_file
-from hermetic.tree.kinds import is_root, refused
+from hermetic.tree.kinds import Unstorable, is_root, refused
 
+# Bytes of a folder's path in a tree. The kernel takes 4,096 with the store's own and the file's name; what is
+# refused must not depend on where the store lies.
+LONGEST: Final = 3000
 # The label of a mandatory access control system is the machine's own, and cannot be taken away.
 _LABELS: Final = frozenset({"security.selinux", "security.SMACK64"})
 
@@ -30,7 +33,8 @@ def canonicalise(path: str | bytes | os.PathLike[str], *, unshare: bool = True) 
         unshare: False for what is in a store already, whose objects may share files among each other.
 
     Raises:
-        StoreError: a socket, fifo or device is in the tree; or the operating system refused a change.
+        StoreError: a socket, fifo or device is in the tree, or a folder deeper than `LONGEST`; or the
+            operating system refused a change.
     """
     root = os.fsencode(path)
     with translated(root, "make canonical"):
@@ -42,6 +46,10 @@ def canonicalise(path: str | bytes | os.PathLike[str], *, unshare: bool = True) 
             return
         folders = [root]
         for folder in folders:  # grows while it is walked
+            if len(folder) - len(root) > LONGEST:
+                raise Unstorable(
+                    f"{os.fsdecode(folder[:200])}... nests folders in a path of over {LONGEST} bytes"
+                )
             status = os.lstat(folder)
             if status.st_mode & 0o700 != 0o700:
                 os.chmod(folder, 0o755)
