@@ -170,7 +170,7 @@ def _conclude(report: Report) -> None:
     if bad:
         count = counted(len(report.verdicts), "rebuild")
         raise NotReproducible(
-            f"{len(bad)} of {count} differ: {', '.join(dict.fromkeys(bad))}",
+            f"other bytes in {len(bad)} of {count}: {', '.join(dict.fromkeys(bad))}",
             hint="--keep DIR leaves both trees; --perturb NAME finds which perturbation it is",
         )
     if failed:
