@@ -12,7 +12,7 @@ from typing import Any
 
 from hermetic import glance, reading, tree
 from hermetic.errors import StoreError
-from hermetic.store import caches, database, flocks, protect, registering, roots, sentinel, workspaces
+from hermetic.store import caches, database, flocks, protect, recovering, registering, roots, sentinel, workspaces
 from hermetic.store.layout import Layout
 from hermetic.store.names import content_hash_of, is_object_name, label_of
 from hermetic.store.protect import TempRoots
@@ -66,7 +66,10 @@ class Store:
             if not layout.check_folders():
                 layout.make_folders()
         try:
+            left_open = not read_only and recovering.was_left_open(layout)
             store.database.check()
+            if left_open:
+                store._recover()
             if not read_only:
                 store._sweep()
         except BaseException:
@@ -86,6 +89,10 @@ class Store:
         released = self.layout.release_reserve()
         self._made_room |= released
         return released
+
+    def _recover(self) -> None:
+        with suppress(StoreError):  # on a full disk, say: the next one will try again
+            recovering.recover(self.layout, self.database)
 
     def _sweep(self) -> None:
         try:
