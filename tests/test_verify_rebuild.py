@@ -214,6 +214,7 @@ def test_what_is_not_built_yet_is_built_first(project: Project) -> None:
 def test_sources_have_nothing_to_rebuild(project: Project) -> None:
     ran = project.run("verify", "busybox")
     assert ran.code == 2
+    assert "busybox: there is nothing to rebuild" in ran.err
     assert "sources are verified by their hashes in the lock" in ran.err
 
 

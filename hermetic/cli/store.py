@@ -95,8 +95,10 @@ def verify(session: Session, objects: tuple[str, ...], repair: bool, jobs: int |
             repair_all(session, broken, jobs or os.cpu_count() or 1)
             return
     if broken:
+        count = f"{len(broken)} of {counted(report.checked + len(report.missing), 'object')}"
+        shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
         raise StoreError(
-            f"missing or altered: {len(broken)} of {counted(report.checked + len(report.missing), 'object')}",
+            f"missing or altered, {count}: {shown}",
             hint="`hermetic store verify --repair` fetches or builds them once more",
         )
 

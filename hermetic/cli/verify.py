@@ -123,7 +123,10 @@ def _verify(
     scope = plan.closure(work.derivations, work.roots.values()) if closure else list(work.roots.values())
     builds = {d: drv for d in scope if isinstance(drv := work.derivations[d], Build)}
     if not builds:
-        raise UsageError("there is nothing to rebuild: sources are verified by their hashes in the lock")
+        raise UsageError(
+            f"{', '.join(work.roots)}: there is nothing to rebuild",
+            hint="sources are verified by their hashes in the lock",
+        )
     everything = plan.closure(work.derivations, builds)
     objects = realize_derivations(session, instances, everything, Options(jobs=jobs))
     kept = Path(keep or "verify-differences").absolute() if keep or diffoscope else None
