@@ -128,6 +128,10 @@ def _progress(done: int, hashed: int) -> None:
     print(f"\r{done} objects, {size(hashed)} ", end="", file=sys.stderr, flush=True)
 
 
+def _sharing(done: int, total: int) -> None:
+    print(f"\r{done} of {total} groups of equal files ", end="", file=sys.stderr, flush=True)
+
+
 @command.command()
 @click.argument("objects", nargs=-1, required=True, metavar="OBJECT...")
 @click.pass_obj
@@ -145,7 +149,7 @@ def optimise(session: Session) -> None:
     """Let files with the same content share disk space, across all objects."""
     from hermetic.store.optimising import optimise as share
 
-    found = share(session.existing_store)
+    found = share(session.existing_store, progress=_sharing if sys.stderr.isatty() else None)
     for name in found.skipped:
         click.echo(f"not as it was registered, left alone: {name}", err=True)
     objects, files = counted(found.objects, "object"), counted(found.files, "file")
