@@ -20,6 +20,7 @@ TREE: Final = "hermetic 2026-11-22 tree manifest v1"
 EVALUATION: Final = "hermetic 2026-11-22 evaluation cache v1"
 
 DIGEST_CHARS: Final = 52  # 256 bits in base32
+_DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 def digest(context: str, data: bytes) -> str:
@@ -32,6 +33,11 @@ def encode_base32(raw: bytes) -> str:
     import base64
 
     return base64.b32encode(raw).decode("ascii").rstrip("=").lower()
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text has the form of a digest."""
+    return len(text) == DIGEST_CHARS and not text.strip(_DIGITS)
 
 
 def canonical(value: Any) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from hermetic.errors import LockError
-from hermetic.hashing import DIGEST_CHARS
+from hermetic.hashing import DIGEST_CHARS, is_digest
 from hermetic.suggest import decode_toml, did_you_mean, key_text, quote, show_value, toml_line
 
 FORMAT: Final = 1
@@ -27,7 +27,6 @@ HEADER: Final = (
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~-]*")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
-_CONTENT_HASH: Final = re.compile(rf"[a-z2-7]{{{DIGEST_CHARS}}}")
 _MIRROR: Final = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+")
 _MAX_SIZE: Final = 1 << 40
 
@@ -216,7 +215,7 @@ class _Checker:
     def expected(self, expect: Mapping[str, Mapping[str, str]]) -> None:
         for triple, hashes in expect.items():
             for name, value in hashes.items():
-                if not _CONTENT_HASH.fullmatch(value):
+                if not is_digest(value):
                     fact = f"not a content hash ({DIGEST_CHARS} characters of base32)"
                     self.fail(("expect", triple), name, value, fact)
 

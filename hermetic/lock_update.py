@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from hermetic import faults
+from hermetic import faults, reading, worktree
 from hermetic import lock as locks
 from hermetic.errors import FetchError, LockError
 from hermetic.fetch import Cancelled, Fetcher, mirror
@@ -203,6 +203,16 @@ def file_name(spec: str) -> str:
     if spec.startswith("pypi:"):
         return spec.rpartition("#")[2]
     return re.split(r"[?#]", spec)[0].rpartition("/")[2] or "source"
+
+
+def load(path: Path) -> Lock:
+    """Read the lock file.
+
+    Raises:
+        LockError: it is not valid.
+        OSError: it cannot be read.
+    """
+    return locks.parse(reading.whole(str(path), worktree.MOST), path.name)
 
 
 def save(path: Path, lock: Lock) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from hermetic.store import Store, integrity
-from hermetic.store.recovering import was_left_open
 from tests.store_support import ALTERATIONS, STEP, WRITES, check, crash_at, ended, forked, ident, put
 
 
@@ -52,15 +51,15 @@ def test_what_a_damaged_log_held_is_registered_again(tmp_path: Path, how: str) -
             assert found is not None
             assert found.object == name
             assert store.realisation_by_key(found.build_key) == found
-    assert not was_left_open(Store.open(path).layout)
+    assert not Store.open(path).database.was_left_open()
 
 
 def test_a_store_that_was_closed_or_is_in_use_was_not_left_open(tmp_path: Path) -> None:
     with Store.open(tmp_path / "store") as store:
         put(store, "a")
         assert log_of(store.root).exists()
-        assert not was_left_open(store.layout)
-    assert not was_left_open(store.layout)
+        assert not store.database.was_left_open()
+    assert not store.database.was_left_open()
 
 
 @pytest.mark.parametrize("how", ALTERATIONS)

@@ -35,7 +35,7 @@ class Limits:
         max_bytes: int,
         max_entries: int,
         packed: int,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], None],
     ) -> None:
         """`packed`: bytes of the archive. `check`: called by readers before each entry; it may raise."""
         self.archive = archive

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection
 
 from hermetic import lock as locks
-from hermetic import lock_update, plan, reading, worktree
+from hermetic import lock_update, plan
 from hermetic.cli.session import Session
 from hermetic.derivation import Build
 from hermetic.instantiate import Instance
@@ -23,7 +23,7 @@ def accept(session: Session, instances: list[Instance], verified: Collection[str
         LockError, StoreError: the lock is not valid, or cannot be written.
     """
     path = session.root / LOCK_FILE
-    old = locks.parse(reading.whole(str(path), worktree.MOST), LOCK_FILE)
+    old = lock_update.load(path)
     new = old
     work = plan.merge(instances)
     for drv_id in verified:

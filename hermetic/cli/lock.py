@@ -7,7 +7,7 @@ import sys
 import click
 
 from hermetic import lock as locks
-from hermetic import lock_update, reading, worktree
+from hermetic import lock_update
 from hermetic.cli.building import downloads
 from hermetic.cli.session import Session
 from hermetic.errors import HashMismatch, LockError, UsageError
@@ -45,7 +45,7 @@ def command(
     if (to or mirror) and not update:
         raise UsageError("--to and --mirror belong to --update NAME")
     path = session.root / LOCK_FILE
-    lock = locks.parse(reading.whole(str(path), worktree.MOST), LOCK_FILE)
+    lock = lock_update.load(path)
     if check:
         _check(session, lock, names)
     elif update:

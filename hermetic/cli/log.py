@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,9 +12,7 @@ import click
 from hermetic import reading
 from hermetic.cli.session import Session
 from hermetic.errors import HermeticError, UsageError
-from hermetic.hashing import DIGEST_CHARS
-
-_ID = re.compile(rf"[a-z2-7]{{{DIGEST_CHARS}}}")
+from hermetic.hashing import is_digest
 
 
 @click.command()
@@ -35,7 +32,7 @@ def command(session: Session, target: str) -> None:
 
 def _find(session: Session, target: str) -> Path | None:
     """The log of a derivation id; of the target as it stands now; or of the last build under that name."""
-    if _ID.fullmatch(target) and (path := session.existing_store.log_path(target)).exists():
+    if is_digest(target) and (path := session.existing_store.log_path(target)).exists():
         return path
     unknown: UsageError | None = None
     try:

@@ -66,7 +66,7 @@ class Store:
             if not layout.check_folders():
                 layout.make_folders()
         try:
-            left_open = not read_only and recovering.was_left_open(layout)
+            left_open = not read_only and store.database.was_left_open()
             store.database.check()
             if left_open:
                 store._recover()
@@ -222,14 +222,12 @@ class Store:
 
     def _still_right(self, name: str) -> bool:
         path = self.layout.object(name)
-        if not os.path.lexists(path):
+        manifest = registering.right_manifest(self.layout, name)
+        if manifest is None:
             return False
+        if self.read_only:
+            return True
         try:
-            manifest = tree.scan(path)
-            if manifest.content_hash != content_hash_of(name):
-                return False
-            if self.read_only:
-                return True
             tree.canonicalise(path, unshare=False)
             mark = sentinel.take(os.fspath(path), sentinel.choose(manifest))
         except (StoreError, OSError):

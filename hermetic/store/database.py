@@ -195,6 +195,19 @@ class Database:
             return corrupt(self.path, str(error))
         return StoreError(f"{where}: {error}")
 
+    def was_left_open(self) -> bool:
+        """Whether the last process that had it open was killed, and nobody has it open now.
+
+        To be asked before connecting.
+        """
+        if self._in_use_path is None or not (self._beside("-wal").exists() or self._beside("-shm").exists()):
+            return False
+        alone = flocks.acquire(self._in_use_path, wait=False)
+        if alone is None:
+            return False
+        os.close(alone)
+        return True
+
     def check(self) -> None:
         """Find damage; cheap when nobody but hermetic has touched the file.
 

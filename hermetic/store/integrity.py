@@ -257,10 +257,10 @@ def restore_records(store: Store) -> int:
                     continue
                 write_atomically(store.layout.realisation(realisation.drv_id), records.encode(realisation))
             else:
+                manifest = registering.right_manifest(store.layout, file)
+                if manifest is None:
+                    continue
                 with suppress(StoreError):
-                    manifest = tree.scan(store.path(file))
-                    if manifest.content_hash != content_hash_of(file):
-                        continue
                     write_atomically(store.layout.manifest(file), manifest.encode())
             count += 1
     return count

@@ -70,8 +70,7 @@ def _rebuild(layout: Layout, progress: Callable[[int, int], None] | None) -> Reb
             with new.write() as transaction:
                 right, altered = _objects(layout, progress)
                 for name, manifest in right.items():
-                    mark = sentinel.take(os.fspath(layout.object(name)), sentinel.choose(manifest))
-                    registering.insert_object(transaction, name, manifest, mark)
+                    registering.insert_object(layout, transaction, name, manifest)
                 sound, unusable = _records(layout, right.keys())
                 for realisation in sound:
                     registering.insert_realisation(transaction, realisation)
@@ -94,15 +93,13 @@ def _objects(
     altered = []
     names = sorted(p.name for p in layout.root.iterdir() if is_object_name(p.name))
     for count, name in enumerate(names, 1):
-        path = layout.object(name)
-        try:
-            manifest = tree.scan(path)
-            if manifest.content_hash != content_hash_of(name):
-                raise StoreError(f"{name} has another content")
-            tree.canonicalise(path, unshare=False)
-            write_atomically(layout.manifest(name), manifest.encode())
-            right[name] = manifest
-        except StoreError:
+        manifest = registering.right_manifest(layout, name)
+        if manifest is not None:
+            with suppress(StoreError):
+                tree.canonicalise(layout.object(name), unshare=False)
+                write_atomically(layout.manifest(name), manifest.encode())
+                right[name] = manifest
+        if name not in right:
             altered.append(name)
         if progress is not None:
             progress(count, len(names))
@@ -114,8 +111,7 @@ def _records(layout: Layout, objects: Container[str]) -> tuple[list[records.Real
     with translated(layout.realisations, "read"):
         for path in sorted(layout.realisations.glob("[!.]*.json")):
             found = records.read(path)
-            named_right = found is not None and f"{found.drv_id}.json" == path.name
-            if found is None or not named_right or found.object not in objects:
+            if found is None or found.object not in objects:
                 unusable.append(path.name)
             else:
                 sound.append(found)

@@ -10,13 +10,12 @@ from typing import Any, Final
 import msgspec
 
 from hermetic import reading
-from hermetic.hashing import DIGEST_CHARS
+from hermetic.hashing import is_digest
 from hermetic.store.names import is_object_name
 
 _MOST: Final = 16 << 20  # bytes of one realisation's file
 
 _LATEST: Final = 253_402_300_800  # the year 10000 as Unix time, which no calendar function knows
-_ID: Final = re.compile(rf"[a-z2-7]{{{DIGEST_CHARS}}}")
 
 
 class Realisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +51,8 @@ class Realisation(msgspec.Struct, frozen=True, kw_only=True):
     def is_sound(self) -> bool:
         """Whether names and hashes have the form that they must have: a check for records read from disk."""
         return (
-            _ID.fullmatch(self.drv_id) is not None
-            and _ID.fullmatch(self.build_key) is not None
+            is_digest(self.drv_id)
+            and is_digest(self.build_key)
             and is_object_name(self.object)
             and all(map(is_object_name, self.inputs))
         )
@@ -136,11 +135,12 @@ def decode(data: bytes) -> Realisation | None:
 
 
 def read(path: Path) -> Realisation | None:
-    """The realisation in a file; None where there is no such file, or it is damaged."""
+    """The realisation in a record; None where there is none, it is damaged, or bears the name of another."""
     try:
-        return decode(reading.whole(str(path), _MOST))
+        found = decode(reading.whole(str(path), _MOST))
     except OSError:
         return None
+    return found if found is not None and path.name == f"{found.drv_id}.json" else None
 
 
 INFO_COLUMNS: Final = "name, size, files, registered_at, last_used"

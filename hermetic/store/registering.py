@@ -33,7 +33,7 @@ from hermetic.errors import StoreError
 from hermetic.faults import translated
 from hermetic.store import disk, protect, records, sentinel, workspaces
 from hermetic.store.layout import Layout, write_atomically
-from hermetic.store.names import object_name
+from hermetic.store.names import content_hash_of, object_name
 from hermetic.store.records import Realisation
 from hermetic.tree import Manifest
 
@@ -122,8 +122,7 @@ def register(
                 write_realisation(layout, transaction, realisation)
                 return
             with _in_place(layout, prepared, undo=not known) as replaced:
-                mark = sentinel.take(os.fspath(layout.object(name)), sentinel.choose(prepared.manifest))
-                insert_object(transaction, name, prepared.manifest, mark)
+                insert_object(layout, transaction, name, prepared.manifest)
                 write_realisation(layout, transaction, realisation)
                 # Here and not at the end of the block: when it fails, the object must go back.
                 transaction.execute("COMMIT")
@@ -174,8 +173,18 @@ def put(layout: Layout, path: Path, final: Path) -> bool:
     return replace
 
 
-def insert_object(transaction: sqlite3.Connection, name: str, manifest: Manifest, mark: bytes) -> None:
+def right_manifest(layout: Layout, name: str) -> Manifest | None:
+    """The manifest of an object in place, if it can be read and has the content that it is named for."""
+    try:
+        manifest = tree.scan(layout.object(name))
+    except StoreError:
+        return None
+    return manifest if manifest.content_hash == content_hash_of(name) else None
+
+
+def insert_object(layout: Layout, transaction: sqlite3.Connection, name: str, manifest: Manifest) -> None:
     """Register an object that is in place."""
+    mark = sentinel.take(os.fspath(layout.object(name)), sentinel.choose(manifest))
     now = int(time.time())
     transaction.execute(
         "INSERT OR REPLACE INTO objects (name, size, files, registered_at, last_used, sentinel)"
