@@ -10,7 +10,7 @@ from hermetic.derivation.instantiate import Evaluator
 from hermetic.derivation.value import Build, Unpack
 from hermetic.errors import HermeticError, RecipeError, UsageError
 from hermetic.project.files import find_root
-from tests.projects import edited, files, instance
+from tests.support.project_files import edited, files, instance
 
 APP = "derivations/app/recipe.toml"
 LIB = "derivations/lib/recipe.toml"
@@ -141,7 +141,7 @@ def test_patches_belong_to_the_unpacked_source() -> None:
 
 
 def test_a_pinned_version_can_be_asked_for_by_name() -> None:
-    from tests.projects import BASE, pin
+    from tests.support.project_files import BASE, pin
 
     project = files(
         **{"flake-like.lock": BASE["flake-like.lock"] + '\n[default]\nlib = "1.0"\n' + pin("lib", "2.0")}
