@@ -7,8 +7,8 @@ import json
 import pytest
 
 from hermetic.derivation.difference import explain
-from tests.projects import BASE, edited, files, instance
-from tests.small_project import Project
+from tests.support.project import Project
+from tests.support.project_files import BASE, edited, files, instance
 
 APP = "derivations/app/recipe.toml"
 

@@ -16,7 +16,7 @@ from hermetic.derivation.instantiate import Evaluator
 from hermetic.derivation.value import Build, Derivation, Fetch, Patch, Unpack, build_key, derivation_id
 from hermetic.project.files import read_worktree
 from hermetic.systems import SYSTEMS
-from tests.projects import BASE, edited, files, pin, root
+from tests.support.project_files import BASE, edited, files, pin, root
 
 LOCK = "flake-like.lock"
 
@@ -141,9 +141,8 @@ def test_the_hash_does_not_cover_path_times_and_owners_of_the_checkout(tmp_path:
 def test_the_hash_does_not_cover_the_machine(environment: dict[str, str], tmp_path: Path) -> None:
     _write(files(), tmp_path)
     code = (
-        "import sys; from pathlib import Path; from tests.projects import root\n"
-        "from hermetic.project import files\n"
-        "print(root(files.read_worktree(Path(sys.argv[1]))))"
+        "import sys; from pathlib import Path; from hermetic.project.files import read_worktree;"
+        "from tests.support.project_files import root; print(root(read_worktree(Path(sys.argv[1]))))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],

@@ -10,7 +10,7 @@ from hermetic.derivation.instantiate import Evaluator
 from hermetic.derivation.value import Build, Unpack
 from hermetic.errors import HermeticError, RecipeError, UsageError
 from hermetic.project.files import find_root
-from tests.projects import BASE, edited, files, instance, pin
+from tests.support.project_files import BASE, edited, files, instance, pin
 
 APP = "derivations/app/recipe.toml"
 LIB = "derivations/lib/recipe.toml"

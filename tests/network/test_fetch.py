@@ -17,7 +17,7 @@ from hermetic.project import lock
 from hermetic.sources import update
 from hermetic.sources.fetch import Cancelled, Fetcher, Limits, apt, kinds, links, mirror, missing, pip
 from hermetic.sources.fetch.machine import Machine
-from tests.servers import Server, ranged, serving, whole
+from tests.support.servers import Server, ranged, serving, whole
 
 DATA = bytes(range(256)) * 1200
 QUICK = Limits(connect=2.0, stall=0.4, min_rate=1024, rate_window=0.3, tries=3, backoff=0.01)
