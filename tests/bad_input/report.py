@@ -17,15 +17,15 @@ _FAULTS: Final = (
 _HEAD: Final = """\
 # Bad input
 
-Real recipes, lock files, archives, command lines, store files and lists of realisations are damaged at random,
-and the whole program runs on each. This report is the output of
+Real recipes, lock files, archives, command lines, store files and lists of realisations are damaged at
+random, and the whole program runs on each. This report is the output of
 
 ```sh
 {command}
 ```
 
-Every case is made from its seed: `--only KIND:SEED` repeats one. {cases:,} cases, {runs:,} runs of the program,
-each in its own process, in {seconds:.0f} s on {machine}.
+Every case is made from its seed: `--only KIND:SEED` repeats one. {cases:,} cases, {runs:,} runs of the
+program, each in its own process, in {seconds:.0f} s on {machine}.
 
 """
 _TAIL: Final = """
@@ -33,8 +33,9 @@ _TAIL: Final = """
 - Numbers: exit codes of refusals, as in README.
 - *Traceback*, *signal*, *exit code* (an undocumented one), *hang* (longer than {limit:.0f} s).
 - *Says too little*: the message has no `error:`, or names neither the file nor the value.
-- *Write outside*: a path outside the store and the current directory was written, according to the audit events of
-  the process or to a comparison of everything around them (contents, modes, time stamps) before and after.
+- *Write outside*: a path outside the store and the current directory was written, according to the audit
+  events of the process or to a comparison of everything around them (contents, modes, time stamps) before
+  and after.
 - *Lost*: a store object that a root keeps alive is gone after its database was damaged.
 - *Leftovers*: work directories or temporary files that remain.
 
