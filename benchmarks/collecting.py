@@ -11,7 +11,9 @@ from benchmarks.measure import Case
 from benchmarks.places import Nix, after, chains, copy, remove
 from benchmarks.worker import work
 from hermetic import hashing
-from hermetic.store import Realisation, Store, records, registering
+from hermetic.store import records, registering
+from hermetic.store.records import Realisation
+from hermetic.store.store import Store
 
 _LIVE: Final = 1000
 _CHAIN: Final = 10  # live objects that hang on one root

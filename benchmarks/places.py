@@ -13,6 +13,7 @@ from typing import Final
 from blake3 import blake3
 
 from benchmarks.measure import Failed, Sample, Timed, hermetic, output, python_env, run
+from hermetic.store.layout import Layout
 
 _NIX_CONF: Final = """\
 substitute = false
@@ -99,7 +100,7 @@ class Hermetic:
     def empty(self) -> None:
         """A new store that holds the shell and nothing else."""
         remove(self.store)
-        downloads = self.store / ".hermetic" / "download"
+        downloads = Layout(self.store).downloads
         downloads.mkdir(parents=True)
         shutil.copyfile(self._archive, downloads / self._file)  # as if it had been fetched a moment ago
         self.run("realize", "busybox")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hermetic import tree
-from hermetic.store import Store
+from hermetic.store.store import Store
 from tests.small_project import empty, project, template
 from tests.store_support import make_chain
 

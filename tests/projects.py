@@ -6,7 +6,7 @@ import hashlib
 
 from blake3 import blake3
 
-from hermetic.instantiate import Evaluator, Instance
+from hermetic.derivation.instantiate import Evaluator, Instance
 
 
 def pin(name: str, version: str = "1.0", content: bytes | None = None, mirrors: tuple[str, ...] = ()) -> str:

@@ -23,10 +23,10 @@ from typing import Any, Final, NamedTuple
 import pytest
 from blake3 import blake3
 
-from hermetic import lock as locks
 from hermetic.errors import HermeticError
-from hermetic.fetch import Fetcher
-from hermetic.lock import Pin
+from hermetic.project import lock as locks
+from hermetic.project.lock import Pin
+from hermetic.sources.fetch import Fetcher
 from tests.servers import Server, serving, whole
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent

@@ -16,9 +16,10 @@ from types import FrameType
 import pytest
 
 from hermetic import hashing, tree
-from hermetic.collect import Options
-from hermetic.store import Realisation, Store
+from hermetic.gc.plan import Options
 from hermetic.store.integrity import verify
+from hermetic.store.records import Realisation
+from hermetic.store.store import Store
 
 # Killing is tried at every STEP-th call that changes something; 1 takes minutes.
 STEP = int(os.environ.get("HERMETIC_TEST_STEP", "3"))

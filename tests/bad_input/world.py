@@ -21,8 +21,8 @@ from typing import Final
 import zstandard
 from blake3 import blake3
 
-from hermetic.fetch.fetcher import finished_path
-from hermetic.lock import Pin
+from hermetic.project.lock import Pin
+from hermetic.sources.fetch.fetcher import finished_path
 from tests import small_project
 from tests.bad_input.zygote import REPOSITORY
 

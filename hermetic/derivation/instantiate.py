@@ -1,0 +1,405 @@
+"""Recipes + lock + target → a graph of derivations. Pure: a function of the project's files.
+
+The environment that every build gets is made here (`_environment`), so all that a build can see stands in
+its derivation. `docs/recipes.md` says the same from a recipe author's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from hermetic.derivation.value import PREFIX, Build, Derivation, Fetch, Graph, Patch, Unpack, derivation_id
+from hermetic.errors import RecipeError, UsageError, did_you_mean, nearest
+from hermetic.project import lock as locks
+from hermetic.project import recipe as recipes
+from hermetic.project.files import Files
+from hermetic.project.lock import Lock, Pin
+from hermetic.project.recipe import Recipe
+from hermetic.project.toml import toml_line
+from hermetic.project.worktree import DIRECTORY, LOCK_FILE, PATCH_DIRECTORY
+from hermetic.systems import BUILD_SYSTEM, SYSTEMS, System
+
+# What every build has, whatever its recipe says.
+SHELL: Final = "busybox"  # the seed behind /bin/sh
+USERLAND: Final = "userland"  # the POSIX tools on PATH
+COMPILER: Final = "clang"  # per host system: cc, ar, ld and the rest
+
+SOURCE_DIR: Final = "/build/source"
+
+_CONSTANT_ENV: Final = {
+    "HOME": "/build",
+    "LC_ALL": "C",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONHASHSEED": "0",
+    "SOURCE_DATE_EPOCH": "315532800",  # 1980-01-01: the oldest date that zip archives can hold
+    "TERM": "dumb",
+    "TMPDIR": "/tmp",
+    "TZ": "UTC",
+}
+_COMPILER_ENV: Final = {
+    "CC": "cc",
+    "CXX": "c++",
+    "CPP": "cpp",
+    "AR": "llvm-ar",  # the shell of busybox would take "ar" for its own
+    "RANLIB": "ranlib",
+    "LD": "ld",
+    "NM": "nm",
+    "STRIP": "strip",
+}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What was asked for on the command line, e.g. `cpython-3.13.15-aarch64`.
+
+    Attributes:
+        label: the target as it is shown.
+        versions: source name to the version asked for, where it is not the default.
+    """
+
+    label: str
+    recipe: str
+    system: System
+    versions: dict[str, str] = {}
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """An instantiated target: the graph, and what realizing it needs that is not hashed.
+
+    Attributes:
+        pins: derivation id of each fetch to its lock entry (which knows mirrors).
+        timeouts: derivation id of each build to its time limit in seconds.
+        seeds: derivation ids of the prebuilt binaries.
+        expected: derivation id to the content hash that the lock expects of its output, where it does.
+    """
+
+    target: Target
+    graph: Graph
+    pins: dict[str, Pin]
+    timeouts: dict[str, int]
+    seeds: tuple[str, ...]
+    expected: dict[str, str] = {}
+
+
+class Evaluator:
+    """Instantiates targets from one set of project files. Recipes are parsed when first needed."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.lock: Lock = locks.parse(files[LOCK_FILE], LOCK_FILE)
+        self._recipes: dict[str, Recipe] = {}
+        recipe_files = (f.split("/") for f in files if f.startswith(f"{DIRECTORY}/"))
+        self.names = tuple(sorted(parts[1] for parts in recipe_files if parts[2:] == ["recipe.toml"]))
+        self.known = frozenset(self.names)
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of that name, which must exist."""
+        found = self._recipes.get(name)
+        if found is None:
+            found = self._recipes[name] = recipes.parse(self.files[recipes.path_of(name)], name)
+        return found
+
+    def parse_target(self, text: str) -> Target:
+        """Read `NAME[-VERSION][-ARCH]`.
+
+        Raises:
+            UsageError: no such recipe, version or system, with the nearest there is.
+        """
+        rest, system = text, BUILD_SYSTEM
+        for arch, candidate in SYSTEMS.items():
+            if text.endswith(f"-{arch}"):
+                rest, system = text.removesuffix(f"-{arch}"), candidate
+        if rest in self.known:
+            return self._checked(Target(text, rest, system))
+        for name in sorted(self.names, key=len, reverse=True):
+            if rest.startswith(f"{name}-"):
+                source, version = self.recipe(name).source, rest.removeprefix(f"{name}-")
+                if source and version in self.lock.sources.get(source, {}):
+                    return self._checked(Target(text, name, system, {source: version}))
+        raise self._unknown_target(text, rest)
+
+    def _checked(self, target: Target) -> Target:
+        supported = self.recipe(target.recipe).systems
+        if target.system.arch not in supported:
+            raise UsageError(
+                f"{target.recipe} is not made for {target.system.arch}",
+                hint=f"its recipe supports: {', '.join(supported)}",
+            )
+        return target
+
+    def _unknown_target(self, text: str, rest: str) -> UsageError:
+        for name in sorted(self.names, key=len, reverse=True):
+            if rest.startswith(f"{name}-"):
+                source, tail = self.recipe(name).source, rest.removeprefix(f"{name}-")
+                versions = self.lock.sources.get(source, {}) if source else {}
+                if tail[:1].isdigit():
+                    return UsageError(
+                        f"no version {tail!r} of {name} is pinned in {LOCK_FILE}",
+                        hint=f"pinned: {', '.join(versions)}; `hermetic lock --update {source}` pins another",
+                    )
+                return UsageError(f"unknown system {tail!r} in {text!r}", hint=did_you_mean(tail, SYSTEMS))
+        known = [*self.names, *(f"{n}-{a}" for n in self.names for a in SYSTEMS)]
+        near = nearest(text, known)
+        hint = f"did you mean {near!r}?" if near else f"recipes: {', '.join(self.names)}"
+        return UsageError(f"unknown target {text!r}", hint=hint)
+
+    def instantiate(self, target: Target) -> Instance:
+        """The graph of derivations behind a target.
+
+        Raises:
+            RecipeError: an unknown input, source or patch, a cycle, an unsupported system.
+        """
+        run = _Instantiation(self, target.versions)
+        root = run.output_of(target.recipe, target.system)
+        graph = Graph(root=root, derivations=run.derivations)
+        expected = {
+            drv_id: content
+            for drv_id, drv in graph.derivations.items()
+            if isinstance(drv, Build) and (content := self._expected(drv)) is not None
+        }
+        return Instance(target, graph, run.pins, run.timeouts, tuple(sorted(run.seeds)), expected)
+
+    def _expected(self, drv: Build) -> str | None:
+        return self.lock.expect.get(drv.system, {}).get(f"{drv.name}-{drv.version}")
+
+
+_Side = tuple[str, System]  # a recipe and the system that its output is for
+
+
+class _Inputs(msgspec.Struct, frozen=True):
+    """All inputs of one recipe for one host system. They are sets: sorted, however a recipe orders them.
+
+    Attributes:
+        linked: names of those on the host side that the output links or uses, which the compiler does not.
+    """
+
+    build: tuple[_Side, ...]
+    host: tuple[_Side, ...]
+    linked: tuple[str, ...]
+
+
+class _Instantiation:
+    """The state of one instantiation: each (recipe, system) gives one derivation."""
+
+    def __init__(self, evaluator: Evaluator, versions: Mapping[str, str]) -> None:
+        self.evaluator = evaluator
+        self.versions = versions
+        self.derivations: dict[str, Derivation] = {}
+        self.pins: dict[str, Pin] = {}
+        self.timeouts: dict[str, int] = {}
+        self.seeds: set[str] = set()
+        self._done: dict[tuple[str, str], str] = {}  # (recipe, arch) to derivation id
+        self._sources: dict[tuple[str, tuple[Patch, ...]], str] = {}
+
+    def output_of(self, name: str, system: System) -> str:
+        """Derivation id of a recipe for a host system.
+
+        A depth-first walk on a stack of its own: graphs may be deeper than Python's. What lies on the
+        stack is the way from the root to what is at hand; meeting one of those again is a cycle.
+        """
+        way: list[tuple[Recipe, System, _Inputs, Iterator[_Side]]] = [self._enter(name, system)]
+        on_way = {(name, system.arch)}
+        while True:
+            recipe, host, inputs, rest = way[-1]
+            for child, side in rest:
+                key = (child, side.arch)
+                if key in on_way:
+                    names = [r.name for r, *_ in way]
+                    ring = " → ".join([*names[names.index(child) :], child])
+                    raise self._error(recipe, f"a cycle of inputs: {ring}", child, "break it in one of these")
+                if key not in self._done:
+                    self._check_supported(recipe, child, side)
+                    way.append(self._enter(child, side))
+                    on_way.add(key)
+                    break
+            else:
+                key = (recipe.name, host.arch)
+                self._done[key] = self._instantiate(recipe, host, inputs)
+                way.pop()
+                on_way.discard(key)
+                if not way:
+                    return self._done[key]
+
+    def _enter(self, name: str, system: System) -> tuple[Recipe, System, _Inputs, Iterator[_Side]]:
+        recipe = self.evaluator.recipe(name)
+        inputs = self._inputs(recipe, system)
+        return recipe, system, inputs, iter((*inputs.build, *inputs.host))
+
+    def _check_supported(self, parent: Recipe, name: str, system: System) -> None:
+        if system.arch not in self.evaluator.recipe(name).systems:
+            hint = "a tool that runs while building belongs under build-inputs"
+            raise self._error(parent, f"input {name!r} is not made for {system.arch}", name, hint)
+
+    def _instantiate(self, recipe: Recipe, system: System, inputs: _Inputs) -> str:
+        script_file = f"{DIRECTORY}/{recipe.name}/build.sh"
+        script = self.evaluator.files.get(script_file)
+        if script is None:
+            if recipe.source is None:
+                raise self._error(recipe, "there is neither a source nor a build.sh", "name")
+            drv_id = self._unpacked(recipe, recipe.source, self._patches(recipe))
+            if recipe.seed:
+                self.seeds.add(drv_id)
+            return drv_id
+        if recipe.seed:
+            hint = f"remove {script_file}, or the line"
+            raise self._error(recipe, "a seed is prebuilt and has no build.sh", "seed", hint)
+        sources = self._source_trees(recipe)
+        build = Build(
+            name=recipe.name,
+            version=self._version(recipe),
+            system=system.triple,
+            cpu=system.cpu,
+            out=_logical(system, recipe.name),
+            sources=sources,
+            inputs={_logical(s, n): self._done[n, s.arch] for n, s in (*inputs.build, *inputs.host)},
+            links=dict.fromkeys(("/bin/sh", "/usr/bin/env"), f"{_logical(BUILD_SYSTEM, SHELL)}/bin/busybox"),
+            env=self._environment(recipe, system, inputs),
+            script=self._text(script_file, script),
+            allow=tuple(sorted(recipe.allow)),
+        )
+        drv_id = self._add(build)
+        self.timeouts[drv_id] = recipe.timeout
+        return drv_id
+
+    def _source_trees(self, recipe: Recipe) -> dict[str, str]:
+        sources = {}
+        if recipe.source is not None:
+            sources[SOURCE_DIR] = self._unpacked(recipe, recipe.source, self._patches(recipe))
+        elif recipe.patches:
+            raise self._error(recipe, "patches need a source to apply to", "patches")
+        for folder, source in recipe.extra_sources.items():
+            sources[f"/build/{folder}"] = self._unpacked(recipe, source, ())
+        return sources
+
+    def _inputs(self, recipe: Recipe, system: System) -> _Inputs:
+        """The inputs that a recipe names, those that every build has, and what all of them propagate."""
+        build: dict[str, None] = {}
+        linked: dict[str, None] = {}
+        tools: dict[str, None] = {}
+        has_script = f"{DIRECTORY}/{recipe.name}/build.sh" in self.evaluator.files
+        queue = [(n, build) for n in recipe.build_inputs] + [(n, linked) for n in recipe.host_inputs]
+        if has_script and recipe.toolchain == "clang":
+            queue += [(COMPILER, tools), (USERLAND, build)]
+        if has_script:
+            queue.append((SHELL, build))
+        for name, side in queue:  # grows while it is walked
+            if name in side:
+                continue
+            if name not in self.evaluator.known:
+                hint = did_you_mean(name, self.evaluator.names)
+                raise self._error(recipe, f"unknown input {name!r}", name, hint)
+            side[name] = None
+            brought = self.evaluator.recipe(name)
+            queue += [(n, side) for n in brought.propagated_host_inputs]
+            queue += [(n, build) for n in brought.propagated_build_inputs]
+        return _Inputs(
+            build=tuple((n, BUILD_SYSTEM) for n in sorted(build)),
+            host=tuple((n, system) for n in sorted({**tools, **linked})),
+            linked=tuple(sorted(linked)),
+        )
+
+    def _environment(self, recipe: Recipe, system: System, inputs: _Inputs) -> dict[str, str]:
+        """The whole environment of the build, but for what depends on the machine's size."""
+        compiler = recipe.toolchain == COMPILER
+        libraries = [_logical(system, n) for n in inputs.linked]
+        env = {
+            **_CONSTANT_ENV,
+            "PATH": ":".join(f"{p}/bin" for p in _search_path(system, inputs, compiler)),
+            "out": _logical(system, recipe.name),
+            "name": recipe.name,
+            "version": self._version(recipe),
+            "system": system.triple,
+            "arch": system.arch,
+            "build_system": BUILD_SYSTEM.triple,
+            "cpu": system.cpu,
+            "CPPFLAGS": " ".join(f"-I{p}/include" for p in libraries),
+            "LDFLAGS": " ".join(f"-L{p}/lib" for p in libraries),
+            "PKG_CONFIG_LIBDIR": ":".join(f"{p}/lib/pkgconfig" for p in libraries) or "/none",
+        }
+        if compiler:
+            env |= _COMPILER_ENV
+            env["CONFIG_SITE"] = f"{_logical(system, COMPILER)}/share/config.site"
+        if COMPILER in recipe.build_inputs:
+            env["CC_FOR_BUILD"] = f"{_logical(BUILD_SYSTEM, COMPILER)}/bin/cc"
+        on_host = {n for n, _ in inputs.host}
+        for name, side in inputs.build:
+            env[_variable(name) + ("_for_build" if name in on_host else "")] = _logical(side, name)
+        for name, side in inputs.host:
+            env[_variable(name)] = _logical(side, name)
+        for key, value in recipe.env_for(system.arch).items():
+            if key in env and key not in ("CPPFLAGS", "LDFLAGS"):
+                message = f"{key!r} is set by hermetic for every build"
+                raise self._error(recipe, message, key, "set it in build.sh")
+            env[key] = value
+        return env
+
+    def _unpacked(self, recipe: Recipe, source: str, patches: tuple[Patch, ...]) -> str:
+        if (source, patches) not in self._sources:
+            if source not in self.evaluator.lock.sources:
+                hint = did_you_mean(source, self.evaluator.lock.sources)
+                raise self._error(recipe, f"unknown source {source!r}: not in {LOCK_FILE}", "source", hint)
+            pin = self.evaluator.lock.pin(source, self.versions.get(source))
+            fetch = Fetch(pin.name, pin.version, pin.sha256, pin.blake3, pin.size)
+            fetch_id = self._add(fetch)
+            self.pins[fetch_id] = pin
+            drv_id = self._add(Unpack(pin.name, pin.version, fetch_id, patches))
+            self._sources[source, patches] = drv_id
+        return self._sources[source, patches]
+
+    def _patches(self, recipe: Recipe) -> tuple[Patch, ...]:
+        folder = f"{PATCH_DIRECTORY}/{recipe.name}/"
+        patches = []
+        for name in recipe.patches:
+            data = self.evaluator.files.get(folder + name)
+            if data is None:
+                there = [f.removeprefix(folder) for f in self.evaluator.files if f.startswith(folder)]
+                raise self._error(recipe, f"no patch {folder}{name}", name, did_you_mean(name, there))
+            patches.append(Patch(name, self._text(folder + name, data)))
+        return tuple(patches)
+
+    def _version(self, recipe: Recipe) -> str:
+        if recipe.source is None:
+            return recipe.version or ""
+        return self.evaluator.lock.pin(recipe.source, self.versions.get(recipe.source)).version
+
+    def _add(self, drv: Derivation) -> str:
+        drv_id = derivation_id(drv)
+        self.derivations.setdefault(drv_id, drv)
+        return drv_id
+
+    def _text(self, filename: str, data: bytes) -> str:
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise RecipeError(f"{filename}:{line}: not UTF-8 (byte {data[error.start]:#04x})") from error
+
+    def _error(
+        self, recipe: Recipe, message: str, near: str | None = None, hint: str | None = None
+    ) -> RecipeError:
+        """An error at the line of the recipe that holds `near` (a key, or a quoted value)."""
+        filename = recipes.path_of(recipe.name)
+        text = self.evaluator.files[filename].decode("utf-8", "replace")
+        line = None
+        if near:
+            line = toml_line(text, (), near) or toml_line(text, ("env",), near)
+            line = line or next((n for n, t in enumerate(text.splitlines(), 1) if f'"{near}"' in t), None)
+        return RecipeError(f"{filename}{f':{line}' if line else ''}: {message}", hint=hint)
+
+
+def _search_path(system: System, inputs: _Inputs, compiler: bool) -> list[str]:
+    """Tools of the host system's compiler first, the recipe's own next, the userland last."""
+    first = [(COMPILER, system)] if compiler else []
+    tools = [(n, s) for n, s in inputs.build if n not in (SHELL, USERLAND)]
+    last = [(n, s) for n, s in inputs.build if n == USERLAND]
+    return [_logical(s, n) for n, s in dict.fromkeys((*first, *tools, *last))]
+
+
+def _variable(name: str) -> str:
+    return name.replace("-", "_").replace("+", "_")
+
+
+def _logical(system: System, name: str) -> str:
+    return f"{PREFIX}/{system.triple}/{name}"

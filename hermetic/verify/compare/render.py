@@ -1,0 +1,72 @@
+"""Differences as text for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+import msgspec
+
+from hermetic.verify.compare.model import KINDS, Difference, Kind
+
+_HEADLINES: Final[dict[Kind, str]] = {
+    "embedded-path": "an embedded path",
+    "embedded-time": "an embedded time stamp",
+    "embedded-host": "something of the host",
+    "embedded-random": "a random value",
+    "only-left": "only in the first build",
+    "only-right": "only in the rebuild",
+    "type": "another kind of file",
+    "mode": "another mode",
+    "link": "another link target",
+    "order": "another order",
+    "metadata": "other header fields",
+    "content": "other content",
+    "size": "another size",
+    "unreadable": "not readable",
+}
+
+
+def describe(differences: Sequence[Difference], *, details: int = 5) -> str:
+    """Lines for a terminal: per file a headline, then its first details with excerpts. No final line feed.
+
+    Args:
+        details: differences shown per file at most; how many more there are is said.
+    """
+    files = [(path, list(group)) for path, group in groupby(differences, key=lambda d: d.path)]
+    if not files:
+        return "the trees are the same"
+    lines = [f"{len(files):,} {'entry differs' if len(files) == 1 else 'entries differ'}"]
+    for path, found in files:
+        lines += _file(path, found, details)
+    return "\n".join(lines)
+
+
+def _file(path: str, found: list[Difference], details: int) -> list[str]:
+    if len(found) == 1 and not found[0].where and not found[0].left and not found[0].right:
+        return [f"{path}: {found[0].words}"]
+    kinds = Counter(d.kind for d in found)
+    causes = [
+        f"{_HEADLINES[k]}{f' ({kinds[k]:,})' if kinds[k] > 1 else ''}"
+        for k in KINDS
+        if kinds[k] and k in _HEADLINES
+    ]
+    lines = [f"{path}: {', '.join(causes)}"]
+    for difference in found[:details]:
+        where = f"{difference.where}: " if difference.where else ""
+        lines.append(f"  {where}{difference.words}")
+        lines += _excerpt("-", difference.left) + _excerpt("+", difference.right)
+    if len(found) > details:
+        lines.append(f"  … and {sum(d.count for d in found[details:]):,} more")
+    return lines
+
+
+def _excerpt(sign: str, text: str) -> list[str]:
+    return [f"    {sign} {line}" for line in text.splitlines()]
+
+
+def to_json(differences: Sequence[Difference]) -> bytes:
+    """A JSON array of objects with the fields of `Difference`."""
+    return msgspec.json.encode(list(differences))
