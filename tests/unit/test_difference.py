@@ -40,10 +40,6 @@ EDITS = {
         edited(APP, 'FLAVOUR = "plain"', 'FLAVOUR = "plain"\nMORE = "1"'),
         "app-1.0 (x86_64): environment MORE: added, '1'",
     ),
-    "a permission": (
-        edited(APP, 'source = "app"', 'source = "app"\nallow = ["user-namespaces"]'),
-        "app-1.0 (x86_64): allow: nothing → user-namespaces",
-    ),
     "the order of patches": (
         edited(
             "derivations/lib/recipe.toml",
