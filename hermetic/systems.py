@@ -37,3 +37,15 @@ SYSTEMS: Final[dict[str, System]] = {
 
 # The seeds (compiler, shell) are x86_64 programs, so this is the one machine that builds.
 BUILD_SYSTEM: Final = SYSTEMS["x86_64"]
+
+
+def named(triple: str) -> System:
+    """The system with that GNU triple.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for system in SYSTEMS.values():
+        if system.triple == triple:
+            return system
+    raise KeyError(triple)
