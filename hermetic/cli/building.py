@@ -14,7 +14,6 @@ from hermetic.cli.progress import showing, size
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
 from hermetic.derivation.instantiate import Instance
-from hermetic.derivation.value import Fetch
 from hermetic.errors import BuildFailure, HermeticError
 from hermetic.project.lock import Pin
 from hermetic.realize.engine import Engine
@@ -77,7 +76,7 @@ def realize_derivations(
 def engine(session: Session, work: Work, options: Options) -> Iterator[Engine]:
     """An engine over the session's store, with progress shown while the block runs."""
     store = session.store
-    fetch_ids = {pin: drv_id for drv_id, pin in work.pins.items()}
+    fetch_ids = {step.pin: drv_id for drv_id, step in work.steps.items() if step.pin is not None}
     with showing(options.verbose) as listener, store.workspace("run") as space:
         jobserver = Jobserver(space / "jobserver", options.jobs)
         executor = LocalExecutor(jobserver, listener)
@@ -116,10 +115,9 @@ def _print_plan(run: Engine) -> None:
     if not todo:
         print("nothing to do", file=sys.stderr)
     for drv_id in todo:
-        drv = run.work.derivations[drv_id]
-        word = {"Fetch": "fetch", "Unpack": "unpack", "Build": "build"}[type(drv).__name__]
-        extra = f"  {size(drv.size)}" if isinstance(drv, Fetch) else ""
-        print(f"would {word} {graph.label(drv)}{extra}", file=sys.stderr)
+        step = run.work.steps[drv_id]
+        extra = f"  {size(step.pin.size)}" if step.pin is not None else ""
+        print(f"would {step.kind} {step.label}{extra}", file=sys.stderr)
 
 
 def _summary(run: Engine, failures: dict[str, HermeticError], skipped: list[str]) -> HermeticError:
@@ -127,7 +125,7 @@ def _summary(run: Engine, failures: dict[str, HermeticError], skipped: list[str]
         return next(iter(failures.values()))
     lines = []
     for drv_id, error in failures.items():
-        name = graph.label(run.work.derivations[drv_id])
+        name = run.work.steps[drv_id].label
         named = error.message if error.message.startswith(name) else f"{name}: {error.message}"
         lines += [named, *error.details]
     worst = max((e.exit_code for e in failures.values()), default=BuildFailure.exit_code)

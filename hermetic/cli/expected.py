@@ -26,9 +26,9 @@ def accept(session: Session, instances: list[Instance], verified: Collection[str
     path = session.root / LOCK_FILE
     old = update.load(path)
     new = old
-    work = graph.merge(instances)
+    derivations = graph.merge(instances).derivations
     for drv_id in verified:
-        drv = work.derivations[drv_id]
+        drv = derivations[drv_id]
         found = session.store.realisation(drv_id)
         if isinstance(drv, Build) and found is not None:
             content = found.object.split("-", 1)[0]

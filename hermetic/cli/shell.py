@@ -31,13 +31,14 @@ def command(session: Session, target: str, fresh: bool, script: str | None) -> N
     from hermetic.sandbox.client import Sandbox
 
     instance = session.instance(target)
-    drv = instance.graph[instance.graph.root]
+    step = instance.graph.steps[instance.graph.root]
+    drv = step.derivation
     if not isinstance(drv, Build):
         raise UsageError(
             f"{target} is unpacked, not built: it has no sandbox", hint="look at it in the store"
         )
     paths = realize_inputs(session, instance)
-    kept = [] if fresh else session.store.kept_failures(f"{workspace_label(drv)}-")
+    kept = [] if fresh else session.store.kept_failures(f"{workspace_label(step)}-")
     with session.store.workspace(f"shell-{drv.name}") as space, Sandbox() as sandbox:
         mounts = prepare(drv, paths, space)
         if kept:

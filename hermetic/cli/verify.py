@@ -121,21 +121,20 @@ def _verify(
     from hermetic.verify.rebuild import Rebuilder
 
     work = graph.merge(instances)
-    scope = graph.closure(work.derivations, work.roots.values()) if closure else list(work.roots.values())
-    builds = {d: drv for d in scope if isinstance(drv := work.derivations[d], Build)}
+    derivations = work.derivations
+    scope = graph.closure(derivations, work.roots.values()) if closure else list(work.roots.values())
+    builds = {d: work.steps[d] for d in scope if isinstance(derivations[d], Build)}
     if not builds:
         raise UsageError(
             f"{', '.join(work.roots)}: there is nothing to rebuild",
             hint="sources are verified by their hashes in the lock",
         )
-    everything = graph.closure(work.derivations, builds)
+    everything = graph.closure(derivations, builds)
     objects = realize_derivations(session, instances, everything, Options(jobs=jobs))
     kept = Path(keep or "verify-differences").absolute() if keep or diffoscope else None
     with showing(verbose=False) as listener, session.store.temp_roots() as protected:
         protected.add(*objects.values())
-        rebuilder = Rebuilder(
-            session.store, builds, objects, work.timeouts, on, listener, jobs=jobs, keep=kept
-        )
+        rebuilder = Rebuilder(session.store, builds, objects, on, listener, jobs=jobs, keep=kept)
         verdicts = rebuilder.run(rounds, lambda verdict: None)
     return Report(", ".join(work.roots), tuple(sorted(on.on)), tuple(verdicts))
 
