@@ -21,7 +21,7 @@ def command(session: Session, target: str, sources: bool, every: bool, ids: bool
     An input that another input needs too is shown only there. What has been shown before is marked with (*)
     and not unfolded again.
     """
-    instance = session.instance(target)
+    instance = session.instantiate(target)
     graph, seen = instance.graph, set[str]()
     # A stack, not recursion: a graph may be deeper than Python allows.
     stack = [(graph.root, "", "", "")]

@@ -17,10 +17,10 @@ def command(session: Session, target: str, input: str) -> None:
 
     INPUT is a target, or the name of any derivation below TARGET.
     """
-    graph = session.instance(target).graph
+    graph = session.instantiate(target).graph
     ends = [d for d, drv in graph.derivations.items() if input in (drv.name, label(drv), d)]
     if not ends:
-        ends = [session.instance(input).graph.root]
+        ends = [session.instantiate(input).graph.root]
     found = (path_between(graph.derivations, graph.root, end) for end in ends if end in graph.derivations)
     chains = sorted((chain for chain in found if chain is not None), key=len)
     if not chains:
