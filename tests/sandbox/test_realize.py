@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from hermetic.cli import progress
-from hermetic.cli.realize import realize
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
 from hermetic.derivation.instantiate import Evaluator
@@ -225,7 +224,7 @@ def test_what_was_realized_is_kept_until_the_command_has_ended(project: Project,
     if there_before:
         project.realized("app")
     session = Session(str(project.root), str(project.store))
-    name = realize(session, ["app"])["app"]
+    name = session.realize(["app"]).outputs["app"].object
     project.ok("gc")
     assert session.store.intact(name)
     session.close()
