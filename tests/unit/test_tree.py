@@ -7,17 +7,17 @@ import random
 import socket
 import stat
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermetic import tree
 from hermetic.errors import StoreError
 from hermetic.tree import Entry, Manifest
+from tests.support.examples import examples
 
 
 def make(root: Path, content: dict[str, bytes | str | None]) -> Path:
@@ -325,7 +325,7 @@ def test_remove_takes_trees_deeper_than_any_path_name(tmp_path: Path) -> None:
     root = tmp_path / "t"
     root.mkdir()
     folder = os.open(root, os.O_RDONLY)
-    for _ in range(1500):
+    for _ in range(600):  # of nine characters; a path name holds 4,096
         os.mkdir("confdir3", dir_fd=folder)
         below = os.open("confdir3", os.O_RDONLY, dir_fd=folder)
         os.close(folder)
@@ -367,7 +367,7 @@ def test_a_file_that_grows_while_it_is_read_is_an_error(tmp_path: Path) -> None:
         hash_file(os.fsencode(path), 1001)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(15)
 @given(
     st.dictionaries(
         st.lists(st.sampled_from(["a", "b", "c-d", "a.x"]), min_size=1, max_size=3).map("/".join),
@@ -391,13 +391,3 @@ def test_copies_have_the_same_hash(
     tree.canonicalise(tmp / "c")
     assert tree.scan(tmp / "c") == tree.scan(root)
     tree.remove(tmp)
-
-
-def test_twenty_thousand_small_files_are_quick(tmp_path: Path) -> None:
-    """The mark is 1.5 s on tmpfs; ten times that here, for slow disks and busy machines."""
-    make(tmp_path / "t", {f"{i // 100}/{i}": b"%d" % i * 300 for i in range(20_000)})
-    start = time.monotonic()
-    tree.canonicalise(tmp_path / "t")
-    tree.scan(tmp_path / "t")
-    assert time.monotonic() - start < 15
-    tree.remove(tmp_path / "t")
