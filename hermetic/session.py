@@ -10,7 +10,8 @@ import msgspec
 
 from hermetic.errors import HermeticError, UsageError
 from hermetic.project import files, worktree
-from hermetic.store import quick
+from hermetic.store import cache
+from hermetic.store.layout import Layout
 
 if TYPE_CHECKING:
     from hermetic.derivation.instantiate import Evaluator, Instance
@@ -110,7 +111,7 @@ class Session:
         """Instantiate one target, `NAME[-VERSION][-ARCH][@REV]`, through the evaluation cache."""
         name, _, revision = text.partition("@")
         key = f"{self.fingerprint(revision or None)}-{name}"
-        cached = quick.cached(f"{self.store_path}/.hermetic/eval", key)
+        cached = cache.read(Layout(self.store_path).eval, key)
         if cached is not None:
             instance = _decode_instance(cached)
         else:
@@ -121,10 +122,7 @@ class Session:
 
     def _keep(self, key: str, instance: Instance) -> None:
         """Cache an evaluation, if there is a store already: to look at a recipe shall not make one."""
-        from hermetic.store import caches
-        from hermetic.store.layout import Layout
-
-        caches.put_evaluation(Layout(self.store_path), key, msgspec.msgpack.encode(instance))
+        cache.write(Layout(self.store_path).eval, key, msgspec.msgpack.encode(instance))
 
     def instances(self, targets: Iterable[str]) -> list[Instance]:
         """Instantiate targets, each once."""
