@@ -14,7 +14,7 @@ from hermetic.store.database import SCHEMA
 from hermetic.store.integrity import verify
 from hermetic.store.rebuilding import rebuild_db
 from hermetic.store.store import Store
-from tests.store_support import ident, put
+from tests.support.stores import ident, put
 
 # Word for word what earlier programs wrote.
 EARLIER = """
