@@ -11,6 +11,7 @@ then hashes the object before it judges.
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import Final
 
 from hermetic.store.quick import digest, fits
@@ -23,12 +24,12 @@ SAMPLE: Final = 128  # entries; about 0.2 ms
 
 def choose(manifest: Manifest) -> list[bytes]:
     """The paths to look at."""
-    folders = sorted((e.path.count(b"/"), e.path) for e in manifest.entries if e.kind == "dir")
-    files = sorted((e.kind != "exec", -e.size, e.path) for e in manifest.entries if e.kind != "dir")
+    folders = [(e.path.count(b"/"), e.path) for e in manifest.entries if e.kind == "dir"]
+    files = [(e.kind != "exec", -e.size, e.path) for e in manifest.entries if e.kind != "dir"]
     half = SAMPLE // 2
     count_folders = max(half, SAMPLE - len(files))
-    chosen = [path for _, path in folders[:count_folders]]
-    return chosen + [path for _, _, path in files[: SAMPLE - len(chosen)]]
+    chosen = [path for _, path in nsmallest(count_folders, folders)]
+    return chosen + [path for _, _, path in nsmallest(SAMPLE - len(chosen), files)]
 
 
 def take(root: str, paths: list[bytes]) -> bytes:
