@@ -115,6 +115,15 @@ def test_a_wrong_beginning_from_one_mirror_is_not_blamed_on_the_next(tmp_path: P
     assert fetcher(tmp_path).fetch(pin).read_bytes() == DATA
 
 
+def test_a_weak_mark_of_a_version_is_not_asked_for(tmp_path: Path, server: Server) -> None:
+    """RFC 9110: If-Range needs a strong validator; servers answer a weak one with the whole file."""
+    server.routes["/f"] = ranged(DATA, etag='W/"v1"', cuts=[100_000])
+    assert fetcher(tmp_path).fetch(pin_of(server.url("/f"))).read_bytes() == DATA
+    _, second = server.asked("/f")
+    assert second["Range"].startswith("bytes=")
+    assert "If-Range" not in second
+
+
 def test_a_range_other_than_asked_is_not_taken(tmp_path: Path, server: Server) -> None:
     def wrong_range(handler: BaseHTTPRequestHandler) -> None:
         if "Range" not in handler.headers:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from hermetic.errors import LockError
-from hermetic.project import lock
 from hermetic.sources import update
-from tests.support.downloads import DATA, a_lock, fetcher, leftovers, pin_of
+from tests.support.downloads import DATA, EMPTY, a_lock, fetcher, leftovers, pin_of
 from tests.support.servers import Server, whole
 
 
@@ -67,6 +66,6 @@ def test_update_keeps_upstreams_address_when_it_is_out_of_reach(tmp_path: Path, 
 def test_update_adds_a_new_source_from_given_mirrors(tmp_path: Path, server: Server) -> None:
     server.routes["/n-1.tar"] = whole(b"new")
     with pytest.raises(LockError, match="pins no source"):
-        update.update(lock.EMPTY, "n", fetcher(tmp_path))
-    new = update.update(lock.EMPTY, "n", fetcher(tmp_path), to="1", mirrors=(server.url("/n-1.tar"),))
+        update.update(EMPTY, "n", fetcher(tmp_path))
+    new = update.update(EMPTY, "n", fetcher(tmp_path), to="1", mirrors=(server.url("/n-1.tar"),))
     assert new.pin("n").size == 3

@@ -50,8 +50,11 @@ PYPI = "pypi:My_Thing==1.0#my_thing-1.0.whl"
 DEBIAN = "debian:pool/main/t/thing/thing_1.0+x.orig.tar.gz"
 
 
+EMPTY = lock.Lock(default={}, sources={}, expect={})
+
+
 def a_lock(*pins: lock.Pin) -> lock.Lock:
-    out = lock.EMPTY
+    out = EMPTY
     for pin in pins:
         out = lock.set_pin(out, pin)
     return out
