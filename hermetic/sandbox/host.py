@@ -75,7 +75,7 @@ class Server:
         self.host_uid = host_uid
         self.host_gid = host_gid
         self.privileged = privileged
-        self.filters = {allow: seccomp.program(user_namespaces=allow) for allow in (False, True)}
+        self.filter = seccomp.program()
         self.owners = _owners(host_uid, host_gid) if privileged else None
         self.builds: dict[int, Build] = {}  # by the descriptors of both channel and pidfd
         self.poll = select.poll()
@@ -217,9 +217,9 @@ class Server:
         if process["clock_offset"]:
             from hermetic.sandbox import clock
 
-            inside.give_up_power(seccomp.tracer_program(user_namespaces=process["user_namespaces"]))
+            inside.give_up_power(seccomp.tracer_program())
             return clock.run(process)
-        inside.give_up_power(self.filters[process["user_namespaces"]])
+        inside.give_up_power(self.filter)
         return inside.run(process) if process["argv"] else 0
 
     def _finish(self, build: Build) -> None:

@@ -53,11 +53,6 @@ _NUMBERS: Final[dict[str, int]] = {
     "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "mount_setattr": 442,
     "quotactl_fd": 443, "fchmodat2": 452, "statmount": 457, "listmount": 458, "lsm_set_self_attr": 460,
 }
-# What a process needs to set up namespaces of its own, once a recipe is allowed to have user namespaces.
-_FOR_USER_NAMESPACES: Final = frozenset({
-    "clone", "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount",
-    "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "sethostname", "setdomainname",
-})
 _DO_NOT_EXIST: Final = (
     "add_key", "request_key", "keyctl", "openat2", "clone3", "statmount", "listmount", "io_uring_setup",
     "io_uring_enter", "io_uring_register",
@@ -89,7 +84,7 @@ class Rule:
         self.name, self.errno, self.tests = name, errno, tests
 
 
-def rules(*, user_namespaces: bool) -> tuple[Rule, ...]:
+def rules() -> tuple[Rule, ...]:
     """All rules. Of those for one call the first that holds decides; a call without one is allowed."""
     found = (
         *_no_setuid_bits_and_devices(),
@@ -104,8 +99,7 @@ def rules(*, user_namespaces: bool) -> tuple[Rule, ...]:
         Rule("ioctl", EPERM, (Test(1, 0xFFFFFFFF, _TIOCLINUX),)),
     )
     named = {rule.name for rule in found}
-    every = (*found, *(Rule(name, EPERM) for name in _NUMBERS if name not in named))
-    return tuple(rule for rule in every if not (user_namespaces and rule.name in _FOR_USER_NAMESPACES))
+    return (*found, *(Rule(name, EPERM) for name in _NUMBERS if name not in named))
 
 
 def _no_setuid_bits_and_devices() -> tuple[Rule, ...]:
@@ -191,18 +185,17 @@ class _Instruction:
         return self.code.to_bytes(2, "little") + jumps + self.k.to_bytes(4, "little")
 
 
-def program(*, user_namespaces: bool) -> bytes:
+def program() -> bytes:
     """The filter of a build, 8 bytes an instruction.
 
     32-bit calls kill the caller. x32 calls and calls newer than this list do not exist (ENOSYS).
     """
-    return assembled(rules(user_namespaces=user_namespaces))
+    return assembled(rules())
 
 
-def tracer_program(*, user_namespaces: bool) -> bytes:
+def tracer_program() -> bytes:
     """The filter of an init that traces its build: the build's, but for what tracing takes."""
-    found = rules(user_namespaces=user_namespaces)
-    return assembled(tuple(rule for rule in found if rule.name not in _FOR_A_TRACER))
+    return assembled(tuple(rule for rule in rules() if rule.name not in _FOR_A_TRACER))
 
 
 def traced_program() -> bytes:

@@ -64,7 +64,6 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         links: symbolic links: path to text.
         files: small read-only text files: path to content.
         timeout: seconds, or None for no limit.
-        user_namespaces: the build may make namespaces of its own.
 
         hostname, umask, aslr, uname26, cpuinfo, clock_offset, one_cpu: perturbations. `aslr`: addresses are
             random. `uname26`: the kernel calls itself 2.6. `cpuinfo`: text of /proc/cpuinfo; /proc then also
@@ -82,7 +81,6 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     uid: int = BUILD_UID
     gid: int = BUILD_GID
     timeout: float | None = None
-    user_namespaces: bool = False
     hostname: str = "localhost"
     umask: int = 0o022
     aslr: bool = False
@@ -175,7 +173,7 @@ def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "interactive": interactive,
-        **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout", "user_namespaces")},
+        **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout")},
         **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},
         **{name: getattr(spec, name) for name in ("clock_offset", "one_cpu")},
     }

@@ -470,20 +470,6 @@ print(json.dumps([call(39), time.time()]))
     assert is_ahead(seconds)
 
 
-def test_namespaces_of_its_own_do_not_hide_the_clock(caller: Caller) -> None:
-    code = """
-def inside():
-    if call(272, 0x10000000 | 0x20000000) == "ok":
-        pid = os.fork()
-        if pid == 0:
-            os.execv(BUSYBOX, ["date", "+%s"])
-        os.waitpid(pid, 0)
-assert in_child(inside) == 0
-""".replace("BUSYBOX", repr(f"{BIN}/date"))
-    spec = caller.python_spec("import time\n" + code, clock_offset=AHEAD, user_namespaces=True)
-    assert is_ahead(int(caller.output(spec)))
-
-
 # -- where it cannot be had
 
 
