@@ -10,7 +10,7 @@ import pytest
 
 from hermetic.errors import SandboxError
 from hermetic.sandbox import identity, seccomp
-from hermetic.sandbox.spec import Bind, Mount, SandboxSpec, Scratch, Seal, operations
+from hermetic.sandbox.spec import Bind, Mount, SandboxSpec, Scratch, Seal, operations, request
 
 X86_64, I386 = 0xC000003E, 0x40000003
 ALLOW, KILL = "allow", "kill"
@@ -149,3 +149,11 @@ def test_filter_looks_at_arguments(name: str, arguments: tuple[int, ...], decisi
 def test_build_id_is_one_that_exists_and_is_nobodys(ids: str, expected: int | None, tmp_path: Path) -> None:
     (tmp_path / "uid_map").write_text(ids)
     assert identity._mapped(str(tmp_path / "uid_map"), 872415300) == expected
+
+
+def test_a_request_holds_every_field_of_the_specification() -> None:
+    """Those that describe the root are operations; the server gets all others by name."""
+    of_the_root = {"mounts", "links", "files", "loopback", "cpuinfo"}
+    process = request(SPEC, interactive=False)["process"]
+    assert set(process) == {*SandboxSpec.__struct_fields__, "interactive"} - of_the_root
+    assert process["argv"] == ["/bin/sh"]
