@@ -1,4 +1,4 @@
-"""The one form in which a tree lies in the store."""
+"""The canonical form of a tree in the store."""
 
 # Paths are bytes in hot loops: pathlib costs several times as much for each file.
 # ruff: noqa: PTH101, PTH104, PTH118, PTH119, PTH120
@@ -14,27 +14,27 @@ from hermetic.filesystem import translated
 from hermetic.tree.copying import copy_file
 from hermetic.tree.kinds import Unstorable, is_root, refused
 
-# Bytes of a folder's path in a tree. The kernel takes 4,096 with the store's own and the file's name; what is
-# refused must not depend on where the store lies.
+# Longest path of a directory in a tree, in bytes. The kernel's limit of 4,096 includes the store's path and
+# the file's name. The limit here must not depend on the store's path.
 LONGEST: Final = 3000
-# The label of a mandatory access control system is the machine's own, and cannot be taken away.
+# Labels of mandatory access control. They belong to the machine and cannot be removed.
 _LABELS: Final = frozenset({"security.selinux", "security.SMACK64"})
 
 
 def canonicalise(path: str | bytes | os.PathLike[str], *, unshare: bool = True) -> None:
-    """Give a tree the one form in which it lies in the store; nothing that the manifest counts is changed.
+    """Give a tree its canonical form. Nothing that the manifest lists is changed.
 
-    Modes become 0444, 0555 where the owner could execute, and 0555 for directories; set-id and sticky bits,
-    extended attributes and ACLs go; times become 0; the owner becomes the caller. A file with several names
-    (hard links) is copied, so that no inode is shared with anything: whoever changes the mode or the content
-    of the other name would change the object.
+    Modes become 0444, or 0555 for directories and for files that the owner could execute. Set-id and sticky
+    bits, extended attributes and ACLs are removed. Time stamps become 0. The owner becomes the caller. A
+    file with several hard links is copied, so that no inode is shared: a change of mode or content through
+    the other name would change the object.
 
     Args:
-        unshare: False for what is in a store already, whose objects may share files among each other.
+        unshare: False for a tree that is in a store: objects of a store may share files.
 
     Raises:
-        StoreError: a socket, fifo or device is in the tree, or a folder deeper than `LONGEST`; or the
-            operating system refused a change.
+        StoreError: the tree holds a socket, fifo or device, or a path of a directory above `LONGEST`;
+            or the operating system refused a change.
     """
     root = os.fsencode(path)
     with translated(root, "make canonical"):
@@ -44,23 +44,25 @@ def canonicalise(path: str | bytes | os.PathLike[str], *, unshare: bool = True) 
                 raise refused(root, status.st_mode)
             _canonical_leaf(root, status, unshare)
             return
-        folders = [root]
-        for folder in folders:  # grows while it is walked
-            if len(folder) - len(root) > LONGEST:
+        directories = [root]
+        for directory in directories:  # the loop appends to this list
+            if len(directory) - len(root) > LONGEST:
                 raise Unstorable(
-                    f"{os.fsdecode(folder[:200])}... nests folders in a path of over {LONGEST} bytes"
+                    f"{os.fsdecode(directory[:200])}...: the path of this directory has over {LONGEST} bytes"
                 )
-            status = os.lstat(folder)
+            status = os.lstat(directory)
             if status.st_mode & 0o700 != 0o700:
-                os.chmod(folder, 0o755)
-            with os.scandir(folder) as found:
+                os.chmod(directory, 0o755)
+            with os.scandir(directory) as found:
                 for item in found:
                     if item.is_dir(follow_symlinks=False):
-                        folders.append(item.path)
+                        directories.append(item.path)
                     else:
                         _canonical_leaf(item.path, item.stat(follow_symlinks=False), unshare)
-        for folder in reversed(folders):  # children first: changing them changes the folder's time
-            _canonical_attributes(folder, os.lstat(folder), 0o555)
+        for directory in reversed(
+            directories
+        ):  # children first: changing them changes the directory's time stamp
+            _canonical_attributes(directory, os.lstat(directory), 0o555)
 
 
 def _canonical_leaf(path: bytes, status: os.stat_result, unshare: bool) -> None:
@@ -101,12 +103,12 @@ def _xattrs(path: bytes) -> list[str]:
 
 def _remove_xattrs(path: bytes, names: list[str], mode: int | None) -> None:
     if mode is not None:
-        os.chmod(path, 0o700)  # user.* attributes can be changed only by who may write
+        os.chmod(path, 0o700)  # only a user who may write can change user.* attributes
     for name in names:
         try:
             os.removexattr(path, name, follow_symlinks=False)
         except OSError as error:
-            if error.errno != errno.ENODATA:  # an ACL may go together with another, or with the chmod
+            if error.errno != errno.ENODATA:  # the chmod, or removing another ACL, may have removed this one
                 raise
 
 

@@ -1,4 +1,4 @@
-"""Reading a tree into its manifest, at the speed of the disk or of all CPUs, whichever ends first."""
+"""Reads a tree and makes its manifest, hashing on all CPUs."""
 
 # Paths are bytes in hot loops: pathlib costs several times as much for each file.
 # ruff: noqa: PTH115
@@ -17,18 +17,20 @@ from hermetic.filesystem import translated
 from hermetic.tree.kinds import refused
 from hermetic.tree.manifest import Entry, Kind, Manifest
 
-INLINE: Final = 256 * 1024  # files up to here are hashed where they are met; larger ones by a pool of threads
-HUGE: Final = 32 << 20  # one file from here on is hashed by several threads together
+INLINE: Final = (
+    256 * 1024
+)  # bytes; smaller files are hashed during the walk, larger ones by a pool of threads
+HUGE: Final = 32 << 20  # bytes; larger files are hashed by several threads each
 CHUNK: Final = 1 << 20
-HUGE_CHUNK: Final = 2 << 20  # what is read must still be in the cache when it is hashed
+HUGE_CHUNK: Final = 2 << 20  # small enough to stay in the CPU's cache until it is hashed
 
 
 def scan(path: str | bytes | os.PathLike[str], *, threads: int | None = None) -> Manifest:
-    """Read a tree and list it.
+    """Read a tree and return its manifest.
 
     Args:
         path: a directory or a regular file.
-        threads: how many hash at a time; by default one for each CPU.
+        threads: number of hashing threads; by default one for each CPU.
 
     Raises:
         StoreError: the tree holds a socket, fifo or device, cannot be read, or changes while it is read.
@@ -39,7 +41,7 @@ def scan(path: str | bytes | os.PathLike[str], *, threads: int | None = None) ->
 
 
 class _Scanner:
-    """One pass over a tree: small files are hashed on the way, large ones by threads after it."""
+    """One pass over a tree. Small files are hashed during the walk, large ones by threads after it."""
 
     def __init__(self, root: bytes, threads: int) -> None:
         self.root = root
@@ -61,9 +63,9 @@ class _Scanner:
     def _walk(self) -> None:
         pending, prefix = [b""], self.root + b"/"
         while pending:
-            folder = pending.pop()
-            start = folder + b"/" if folder else b""
-            with os.scandir(prefix + folder) as found:
+            directory = pending.pop()
+            start = directory + b"/" if directory else b""
+            with os.scandir(prefix + directory) as found:
                 for item in found:
                     rel = start + item.name
                     if item.is_dir(follow_symlinks=False):
@@ -97,7 +99,7 @@ class _Scanner:
             digest = hash_file(path_of(rel), size, threads=self.threads)
             self.entries.append(Entry(rel, kind, size, digest))
         if len(rest) > 1 and self.threads > 1:
-            from concurrent.futures import ThreadPoolExecutor  # slow to import, and most trees do not need it
+            from concurrent.futures import ThreadPoolExecutor  # slow to import, and not needed for most trees
 
             with ThreadPoolExecutor(self.threads) as pool:
                 digests = list(pool.map(lambda item: hash_file(path_of(item[0]), item[2]), rest))
@@ -124,10 +126,10 @@ _buffers = threading.local()
 def hash_file(path: bytes, size: int, *, threads: int = 1) -> str:
     """Hex BLAKE3 of a file that must have `size` bytes.
 
-    Read, not mapped: a bad sector or a file cut short must be an error here, not a signal that kills us.
+    The file is read, not mapped: a bad sector or a truncated file must raise an error, not a fatal signal.
 
     Raises:
-        StoreError: the file has another length.
+        StoreError: the file has another size.
         OSError: it cannot be read.
     """
     alone = threads <= 1 or size < HUGE
