@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Final
 
 from blake3 import blake3
 
-from benchmarks.measure import Failed, Sample, Timed, hermetic, output, python_env, run
+from benchmarks.measure import CHECKOUT, Failed, Sample, Timed, hermetic, output, python_env, run
 from hermetic.store.layout import Layout
 
 _NIX_CONF: Final = """\
 substitute = false
 sandbox = true
 sandbox-fallback = false
+sandbox-paths =
 build-users-group =
 experimental-features =
 """
@@ -38,6 +40,14 @@ def side_by_side(size: int) -> Inputs:
     """One root that needs `size - 1` others, which need nothing."""
     names = [f"d{n:05}" for n in range(size)]
     return {names[0]: tuple(names[1:]), **dict.fromkeys(names[1:], ())}
+
+
+def chains(size: int, length: int) -> Inputs:
+    """`size` derivations in chains: each needs the next one, the last of a chain nothing."""
+    names = [f"d{n:05}" for n in range(size)]
+    return {
+        name: (names[n + 1],) if (n + 1) % length and n + 1 < size else () for n, name in enumerate(names)
+    }
 
 
 class Hermetic:
@@ -113,7 +123,13 @@ class Nix:
         shutil.copy(shell, self._shell / "bin" / "busybox")
 
     def expression(self, inputs: Inputs, salt: str = "") -> Path:
-        """A file with the derivations of a graph; its value is the root."""
+        """A file with the derivations of a graph; its value is the list of those that no other one needs.
+
+        Nix evaluates an input when a derivation asks for it, so long chains need deep calls: it refuses those
+        of more than 10,000 calls (`max-call-depth`).
+        """
+        needed_by_others = {name for needed in inputs.values() for name in needed}
+        roots = [name for name in inputs if name not in needed_by_others]
         lines = [f"{name} = go {name!r} [ {' '.join(needed)} ];" for name, needed in inputs.items()]
         text = (
             f'let\n  shell = builtins.path {{ path = {self._shell}; name = "shell"; }};\n'
@@ -121,7 +137,7 @@ class Nix:
             '    inherit name inputs; system = "x86_64-linux"; builder = "${shell}/bin/busybox";\n'
             f'    args = [ "sh" "-euc" "echo ${{name}}{salt} >$out" ];\n  }};\n  '
             + "\n  ".join(lines).replace("'", '"')
-            + f"\nin {next(iter(inputs))}\n"
+            + f"\nin [ {' '.join(roots)} ]\n"
         )
         path = self.folder / f"{next(iter(inputs))}-{len(inputs)}{salt}.nix"
         path.write_text(text)
@@ -166,6 +182,12 @@ def remove(path: Path) -> None:
 def copy(source: Path, target: Path) -> None:
     """Copy a tree as it is, times and all."""
     output(["cp", "-a", str(source), str(target)])
+
+
+def work(what: str, store: Path, *paths: Path) -> Sample:
+    """Run `benchmarks.worker` in a new process and wait for its end."""
+    command = [sys.executable, "-m", "benchmarks.worker", what, str(store), *map(str, paths)]
+    return run(command, env=python_env(), cwd=CHECKOUT)
 
 
 def find_shell(given: str | None, checkout: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Reads files of unknown origin safely, and turns errors of the operating system into clear messages.
+"""Reads and writes files safely, and turns errors of the operating system into clear messages.
 
 A path may lead to a named pipe, which blocks a reader for ever, or to an endless device. Only regular files
 are read. Everything that writes to disk uses `translated`, so that a full disk, a read-only mount or a
@@ -7,8 +7,8 @@ missing permission gives the same clear message everywhere.
 This module is loaded first (see `store.quick`), so it imports nothing that is slow to load.
 """
 
-# ruff: noqa: PTH120
-# Because pathlib is slow to load.
+# ruff: noqa: PTH104, PTH108, PTH118, PTH120, PTH123, SIM105
+# pathlib and contextlib are slow to load.
 
 from __future__ import annotations
 
@@ -75,11 +75,53 @@ def whole(path: str, most: int) -> bytes:
         os.close(file)
 
 
+class replacing:
+    """Replace an entry of a directory atomically: the old one stays until the new one is ready.
+
+    The `with` block receives a temporary path and creates the new entry there. At its end the new entry is
+    renamed to `path`. If the block fails, the temporary entry is removed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        self._part = os.path.join(os.path.dirname(self._path), f".{os.urandom(6).hex()}.part")
+
+    def __enter__(self) -> str:
+        return self._part
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                os.rename(self._part, self._path)
+                return
+        except OSError:
+            self._remove()
+            raise
+        self._remove()
+
+    def _remove(self) -> None:
+        try:
+            os.unlink(self._part)
+        except OSError:
+            pass
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Replace a small file atomically: a reader sees either the old or the new content.
+
+    Raises:
+        StoreError: the file cannot be written. The old file is unchanged.
+    """
+    with translated(path, "write"), replacing(path) as part, open(part, "wb") as file:
+        file.write(data)
+
+
 def _not_a_file(path: str, mode: int) -> OSError:
     number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
     return OSError(number, f"is {kind(mode)}, not a regular file", path)
 
 
+NOTE = 4096  # bytes; size limit for files that hold one or two numbers
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

@@ -30,8 +30,7 @@ class Result(msgspec.Struct, frozen=True):
         exit_status: of the build's process; None if a signal, a timeout or a cancellation ended it.
         signal: the signal that ended the build's process, unless hermetic sent it.
         timed_out, cancelled: why hermetic killed the build.
-        seconds: wall clock time. user_seconds, system_seconds: CPU time of all its processes.
-        max_rss: resident memory of its largest process, in bytes.
+        seconds: wall clock time.
     """
 
     exit_status: int | None
@@ -39,9 +38,6 @@ class Result(msgspec.Struct, frozen=True):
     timed_out: bool
     cancelled: bool
     seconds: float
-    user_seconds: float
-    system_seconds: float
-    max_rss: int
 
     @property
     def ok(self) -> bool:
@@ -80,7 +76,7 @@ class Running:
                 raise
         finally:
             self._channel.close()
-            self._sandbox._ended(self, self._owned)
+            self._sandbox._take_directories_back(self._owned)
         if "error" in outcome:
             raise diagnosis.explain(outcome["error"])
         return _result(outcome)
@@ -89,16 +85,12 @@ class Running:
 def _result(outcome: dict[str, Any]) -> Result:
     status, ended_by = outcome["status"], outcome["ended_by"]
     by_itself = ended_by is None
-    user, system, max_rss_kib = outcome["usage"]
     return Result(
         exit_status=os.WEXITSTATUS(status) if by_itself and os.WIFEXITED(status) else None,
         signal=os.WTERMSIG(status) if by_itself and os.WIFSIGNALED(status) else None,
         timed_out=ended_by == "timed_out",
         cancelled=ended_by == "cancelled",
         seconds=outcome["seconds"],
-        user_seconds=user,
-        system_seconds=system,
-        max_rss=max_rss_kib * 1024,
     )
 
 
@@ -113,7 +105,6 @@ class Sandbox:
         self._server: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._identity = identity.choose()
-        self._running: set[Running] = set()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -169,13 +160,6 @@ class Sandbox:
             return 128 + (result.signal or signal.SIGKILL)
         return result.exit_status
 
-    def kill_all(self) -> None:
-        """Cancel all running builds."""
-        with self._lock:
-            running = list(self._running)
-        for build in running:
-            build.cancel()
-
     def _start(self, spec: SandboxSpec, streams: tuple[int, ...], *, interactive: bool) -> Running:
         message = specs.request(spec, interactive=interactive)
         owned = self._give_directories(spec)
@@ -191,18 +175,14 @@ class Sandbox:
             build = Running(self, ours, owned)
             with self._lock:
                 requests = self._start_server()
-                self._running.add(build)
                 try:
                     socket.send_fds(requests, [b"b"], [theirs.fileno(), *streams])
                 except OSError as error:
-                    self._running.discard(build)
                     raise SandboxError(f"the sandbox server has died: {error}") from None
         try:
             host.send(ours, message)
         except OSError as error:  # not to be confused with a broken pipe of our standard output
             ours.close()
-            with self._lock:
-                self._running.discard(build)
             raise SandboxError(f"the sandbox server has died: {error}") from None
         return build
 
@@ -243,11 +223,6 @@ class Sandbox:
         for directory in directories:
             if identity.is_directory(directory):
                 identity.give(directory, os.geteuid(), os.getegid())
-
-    def _ended(self, build: Running, owned: tuple[str, ...]) -> None:
-        with self._lock:
-            self._running.discard(build)
-        self._take_directories_back(owned)
 
 
 def _take_terminal_back() -> None:

@@ -9,7 +9,7 @@ and hard links are not part of the identity. `canonicalise` sets them to fixed v
 File names are bytes everywhere, because they need not be UTF-8.
 """
 
-from hermetic.tree.canonical import canonicalise
+from hermetic.tree.canonical import canonicalise, canonicalise_and_scan, copy_and_scan
 from hermetic.tree.copying import copy
 from hermetic.tree.kinds import Unstorable
 from hermetic.tree.manifest import MOST, Entry, Kind, Manifest, compare, content_hash
@@ -23,9 +23,11 @@ __all__ = [
     "Manifest",
     "Unstorable",
     "canonicalise",
+    "canonicalise_and_scan",
     "compare",
     "content_hash",
     "copy",
+    "copy_and_scan",
     "remove",
     "scan",
 ]

@@ -6,6 +6,7 @@ and what cannot be varied.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -51,10 +52,19 @@ def choose(only: tuple[str, ...], without: tuple[str, ...]) -> Perturbations:
     Raises:
         UsageError: a name is unknown.
     """
-    for name in (*only, *without):
-        if name not in NAMES:
-            raise UsageError(f"unknown perturbation {name!r}", hint=did_you_mean(name, NAMES))
-    return Perturbations((frozenset(only) or frozenset(NAMES)) - frozenset(without))
+    return Perturbations((exactly(only).on or frozenset(NAMES)) - exactly(without).on)
+
+
+def exactly(names: Iterable[str]) -> Perturbations:
+    """The perturbations with these names.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    chosen = frozenset(names)
+    for name in sorted(chosen - set(NAMES)):
+        raise UsageError(f"unknown perturbation {name!r}", hint=did_you_mean(name, NAMES))
+    return Perturbations(chosen)
 
 
 def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:

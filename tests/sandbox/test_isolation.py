@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox_support import BIN, Caller
+from tests.support.callers import BIN, Caller
 
 
 def test_no_network_not_even_loopback_of_host(caller: Caller) -> None:
@@ -52,21 +52,6 @@ print(json.dumps({{
         "icmp": "EPERM",
         "uevents": "EAFNOSUPPORT",
     }
-
-
-def test_own_loopback_only_if_asked(caller: Caller) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as host:
-        code = f"""
-import socket
-with socket.create_server(("127.0.0.1", 0)) as own:
-    socket.create_connection(own.getsockname(), 2).close()
-try:
-    socket.create_connection(("127.0.0.1", {host.getsockname()[1]}), 2)
-    print(json.dumps("connected"))
-except OSError as error:
-    print(json.dumps(errno.errorcode[error.errno]))
-"""
-        assert caller.probe(code, loopback=True) == "ECONNREFUSED"
 
 
 def test_no_host_files(caller: Caller) -> None:

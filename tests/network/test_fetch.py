@@ -17,7 +17,9 @@ from hermetic.project import lock
 from hermetic.sources import update
 from hermetic.sources.fetch import Cancelled, Fetcher, Limits, apt, kinds, links, mirror, missing, pip
 from hermetic.sources.fetch.machine import Machine
-from tests.servers import Server, ranged, serving, whole
+from tests.support.servers import Server, ranged, serving, whole
+
+EMPTY = lock.Lock(default={}, sources={}, expect={})
 
 DATA = bytes(range(256)) * 1200
 QUICK = Limits(connect=2.0, stall=0.4, min_rate=1024, rate_window=0.3, tries=3, backoff=0.01)
@@ -566,7 +568,7 @@ def test_passwords_in_addresses_are_not_shown() -> None:
 
 
 def a_lock(*pins: lock.Pin) -> lock.Lock:
-    out = lock.EMPTY
+    out = EMPTY
     for pin in pins:
         out = lock.set_pin(out, pin)
     return out
@@ -603,6 +605,26 @@ def test_update_pins_the_newest_version_that_is_listed(tmp_path: Path, server: S
     assert new.pin("thing", "1.0") == old.pin("thing")
 
 
+@pytest.mark.parametrize(
+    ("address", "old", "new", "rewritten"),
+    [
+        ("debian:p/python3.13/python3.13_3.13.5.orig.tar.xz", "3.13.5", "3.14.7",
+         "debian:p/python3.14/python3.14_3.14.7.orig.tar.xz"),
+        ("https://x.test/3.13.5/Python-3.13.5.tar.xz", "3.13.5", "3.14.7", "https://x.test/3.14.7/Python-3.14.7.tar.xz"),
+        ("https://x.test/linux/v6.1/linux-6.1.176.tar.xz", "6.1.176", "6.12.107",
+         "https://x.test/linux/v6.12/linux-6.12.107.tar.xz"),
+        ("https://x.test/boost_1_80/b-1.80.0.tgz", "1.80.0", "1.81.0", "https://x.test/boost_1_81/b-1.81.0.tgz"),
+        ("https://x.test/10.5.8/5.80/5.8/xz-5.8.1.tgz", "5.8.1", "5.9.0", "https://x.test/10.5.8/5.80/5.9/xz-5.9.0.tgz"),
+        ("https://x.test/3/a-3.1.tar", "3.1", "4.0", "https://x.test/3/a-4.0.tar"),
+        ("https://x.test/py313/3.13.5.tar", "3.13.5", "3.14.7", "https://x.test/py314/3.14.7.tar"),
+    ],
+)  # fmt: skip
+def test_an_address_may_hold_the_beginning_of_the_version_too(
+    address: str, old: str, new: str, rewritten: str
+) -> None:
+    assert update.with_version(address, old, new) == rewritten
+
+
 def test_update_leaves_out_mirrors_with_other_bytes(tmp_path: Path, server: Server) -> None:
     server.routes["/a/thing-2.0.tar.gz"] = whole(b"new")
     server.routes["/b/thing-2.0.tar.gz"] = whole(b"repacked")
@@ -625,8 +647,8 @@ def test_update_keeps_upstreams_address_when_it_is_out_of_reach(tmp_path: Path, 
 def test_update_adds_a_new_source_from_given_mirrors(tmp_path: Path, server: Server) -> None:
     server.routes["/n-1.tar"] = whole(b"new")
     with pytest.raises(LockError, match="pins no source"):
-        update.update(lock.EMPTY, "n", fetcher(tmp_path))
-    new = update.update(lock.EMPTY, "n", fetcher(tmp_path), to="1", mirrors=(server.url("/n-1.tar"),))
+        update.update(EMPTY, "n", fetcher(tmp_path))
+    new = update.update(EMPTY, "n", fetcher(tmp_path), to="1", mirrors=(server.url("/n-1.tar"),))
     assert new.pin("n").size == 3
 
 
