@@ -243,7 +243,7 @@ def test_where_the_clock_cannot_be_perturbed_nothing_passes_as_verified(project:
     project.ok("realize", "app")
     ran = project.run("verify", "app", preexec_fn=forbid_tracing)
     assert ran.code == 1
-    assert "cannot be given another time of day" in ran.err and "--no-perturb clock" in ran.err
+    assert "cannot run under a shifted clock" in ran.err and "--no-perturb clock" in ran.err
     assert "the same bytes" not in ran.out
     assert project.leftovers() == []
     assert project.run("verify", "--no-perturb", "clock", "app", preexec_fn=forbid_tracing).code == 0
