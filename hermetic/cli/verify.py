@@ -171,8 +171,9 @@ def _conclude(report: Report) -> None:
     failed = [v.label for v in report.verdicts if v.status == "failed"]
     if bad:
         count = counted(len(report.verdicts), "rebuild")
+        verb = "differs" if len(bad) == 1 else "differ"
         raise NotReproducible(
-            f"{len(bad)} of {count} {'differs' if len(bad) == 1 else 'differ'}: {', '.join(dict.fromkeys(bad))}",
+            f"{len(bad)} of {count} {verb}: {', '.join(dict.fromkeys(bad))}",
             hint="--keep DIR leaves both outputs; --perturb NAME tells which condition is the cause",
         )
     if failed:

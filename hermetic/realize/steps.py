@@ -87,10 +87,7 @@ class Steps:
         return self._usable(self.store.realisation(drv_id))
 
     def _usable(self, found: Realisation | None) -> str | None:
-        if found is None:
-            return None
-        self._temp_roots.add(found.object)
-        return found.object if self.store.intact(found.object) else None
+        return self.store.usable(found, temp_roots=self._temp_roots)
 
     def fetch(self, drv_id: str, drv: Fetch, pin: Pin) -> tuple[str, How]:
         """Download a source, check it, and add it to the store."""

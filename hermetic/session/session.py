@@ -122,11 +122,7 @@ class Session(Opened):
 
     def _there(self, drv_id: str) -> str | None:
         """The store object of a derivation, if it is there and whole; kept from collection from now on."""
-        found = self.store.realisation(drv_id)
-        if found is None:
-            return None
-        self.store.keep(found.object)
-        return found.object if self.store.intact(found.object) else None
+        return self.store.usable(self.store.realisation(drv_id))
 
     def _all_there(self, instances: list[Instance]) -> dict[str, str] | None:
         """The objects of all targets if they are there; noted for `store.quick`, which answers next time."""

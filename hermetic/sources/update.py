@@ -167,7 +167,7 @@ def _rewritten(old: Pin | None, version: str, note: Callable[[str], None]) -> tu
     out = []
     for spec in old.mirrors:
         if old.version in spec:
-            out.append(spec.replace(old.version, version))
+            out.append(with_version(spec, old.version, version))
         elif version == old.version:
             out.append(spec)
         else:
@@ -178,6 +178,27 @@ def _rewritten(old: Pin | None, version: str, note: Callable[[str], None]) -> tu
             hint=f"name one: hermetic lock --update {old.name} --to {version} --mirror ADDRESS",
         )
     return tuple(out)
+
+
+def with_version(spec: str, old: str, new: str) -> str:
+    """An address with another version: `python3.13/python3.13_3.13.5` becomes `python3.14/python3.14_3.14.7`.
+
+    Beside the whole version, addresses hold its beginning: 3.13 in the name of a package or a directory, 313.
+    A beginning is replaced only where no other number stands beside it, and only if it has two components or
+    more: a single number may mean anything.
+    """
+    before, after = _NUMBERS.findall(old), _NUMBERS.findall(new)
+    mark = "\0"
+    text = spec.replace(old, mark)
+    for length in range(len(before) - 1, 1, -1):
+        if length < len(after) + 1:
+            for joint in (".", "_", "-", ""):
+                short, shorter = joint.join(before[:length]), joint.join(after[:length])
+                text = re.sub(rf"(?<![\d.]){re.escape(short)}(?!\.?\d)", shorter, text)
+    return text.replace(mark, new)
+
+
+_NUMBERS: Final = re.compile(r"\d+")
 
 
 def _measured(

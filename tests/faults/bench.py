@@ -19,8 +19,8 @@ from hermetic.session import Session
 from hermetic.store import integrity
 from hermetic.store.store import Store
 from tests.faults.traces import Watch, adopting
-from tests.servers import Server, ranged, serving
-from tests.small_project import Project, Ran, archive, make_template
+from tests.support.project import Project, Ran, archive, make_template
+from tests.support.servers import Server, ranged, serving
 
 TARGETS: Final = ("top",)
 WITHIN: Final = 90.0  # seconds for any one process; more is a hang

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from hermetic.cli.main import COMMANDS, cli, run
-from tests.small_project import REPOSITORY, Project
+from tests.support.project import REPOSITORY, Project
 
 
 def small(project: Project) -> None:

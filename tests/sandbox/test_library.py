@@ -13,7 +13,7 @@ import hermetic
 from hermetic.errors import BuildFailure, NotReproducible
 from hermetic.gc.plan import Options
 from hermetic.realize.events import Finished, Planned
-from tests.small_project import REPOSITORY, Project
+from tests.support.project import REPOSITORY, Project
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from hermetic.realize.steps import Steps
 from hermetic.session import Session
 from hermetic.sources.fetch import Fetcher
 from hermetic.store.store import Store
-from tests.processes import eventually
-from tests.small_project import Project, archive
+from tests.support.processes import eventually
+from tests.support.project import Project, archive
 
 COPY = 'cp "$lib/text" "$out/text"\n'
 

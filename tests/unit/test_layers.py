@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.small_project import REPOSITORY
+from tests.support.project import REPOSITORY
 
 PACKAGE = REPOSITORY / "hermetic"
 LONGEST = 600  # lines of a module

@@ -12,7 +12,7 @@ import pytest
 import hermetic
 from hermetic.errors import RecipeError, UsageError
 from hermetic.session.outcome import Failure, Realized
-from tests import projects
+from tests.support import project_files
 
 
 @pytest.mark.parametrize("name", hermetic.__all__)
@@ -50,7 +50,7 @@ def test_a_session_needs_nothing_of_the_command_line() -> None:
 
 @pytest.fixture
 def session(tmp_path: Path) -> hermetic.Session:
-    for name, data in projects.files().items():
+    for name, data in project_files.files().items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
