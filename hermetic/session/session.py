@@ -17,7 +17,7 @@ from hermetic.session.outcome import Failure, Output, Realized
 if TYPE_CHECKING:
     from hermetic.derivation.graph import Work
     from hermetic.derivation.instantiate import Instance
-    from hermetic.derivation.value import Derivation
+    from hermetic.derivation.value import Build, Derivation
     from hermetic.gc.collection import Outcome as Collected
     from hermetic.gc.collection import Progress
     from hermetic.gc.plan import Options as GcOptions
@@ -101,6 +101,54 @@ class Session(Opened):
         needed = inputs_of(instance.graph[instance.graph.root])
         objects = self._realize_derivations([instance], needed, jobs, listener)
         return {drv_id: self.store.path(name) for drv_id, name in objects.items()}
+
+    def command_line(
+        self, target: str, *, program: str | None = None, listener: Listener | None = None
+    ) -> list[str]:
+        """Realize a target; how its program is started here, under the pinned emulator if it is foreign.
+
+        Args:
+            program: path in the output; None for the recipe's main program.
+
+        Raises:
+            HermeticError: the target cannot be realized, or has no such program.
+        """
+        from hermetic.session import program as programs
+
+        return programs.command_line(self, target, program, listener)
+
+    def failed_work(self, target: str) -> Path | None:
+        """The work directory of the last build of a target that failed and was kept (`keep_failed`)."""
+        from hermetic.realize import shell
+
+        return shell.failed_work(self.store, self._build_of(target))
+
+    def enter(self, target: str, *, script: str | None = None, work: Path | None = None) -> int:
+        """Run a shell in the sandbox of a target's build, on this process's terminal.
+
+        Args:
+            script: run this instead of an interactive shell.
+            work: a kept work directory (`failed_work`); None for a new one.
+
+        Returns:
+            the exit status.
+        """
+        from hermetic.realize import shell
+
+        drv = self._build_of(target)
+        return shell.enter(self.store, drv, self.realize_inputs(target), script=script, work=work)
+
+    def _build_of(self, target: str) -> Build:
+        from hermetic.derivation.value import Build
+
+        graph = self.instantiate(target).graph
+        drv = graph[graph.root]
+        if isinstance(drv, Build):
+            return drv
+        raise UsageError(
+            f"{target} is unpacked, not built, and so has no sandbox",
+            hint=f"`hermetic realize {target}` prints where it is unpacked",
+        )
 
     def _realize_derivations(
         self, instances: list[Instance], wanted: Iterable[str], jobs: int | None, listener: Listener | None
