@@ -82,15 +82,13 @@ def command(
 
 def _print_plan(session: Session, targets: tuple[str, ...]) -> None:
     from hermetic.cli.progress import size
-    from hermetic.derivation.graph import label
-    from hermetic.derivation.value import Fetch
 
     todo = session.pending(targets)
     if not todo:
         click.echo("nothing to do", err=True)
-    for drv in todo.values():
-        extra = f"  {size(drv.size)}" if isinstance(drv, Fetch) else ""
-        click.echo(f"would {type(drv).__name__.lower()} {label(drv)}{extra}", err=True)
+    for step in todo:
+        extra = f"  {size(step.pin.size)}" if step.pin is not None else ""
+        click.echo(f"would {step.kind} {step.label}{extra}", err=True)
 
 
 def _link(session: Session, link: Path, objects: list[str]) -> None:

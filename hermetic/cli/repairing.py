@@ -64,16 +64,14 @@ def everything(session: Session) -> Work:
 
 def _remake(steps: Steps, work: Work, made: list[Realisation], space: Path) -> Path:
     for realisation in made:
-        drv = work.derivations.get(realisation.drv_id)
-        if drv is None:
+        step = work.steps.get(realisation.drv_id)
+        if step is None:
             continue
         inputs = {}
-        for needed in inputs_of(drv):
+        for needed in inputs_of(step.derivation):
             found = steps.realized(needed)
             if found is None:
-                raise StoreError(f"its input {graph.label(work.derivations[needed])} is not whole either")
+                raise StoreError(f"its input {work.steps[needed].label} is not whole either")
             inputs[needed] = found
-        drv_id = realisation.drv_id
-        pin, timeout = work.pins.get(drv_id), work.timeouts.get(drv_id)
-        return steps.remake(drv_id, drv, inputs, space, pin=pin, timeout=timeout)
+        return steps.remake(step, inputs, space)
     raise StoreError("no recipe of this checkout makes it any more, so it cannot be made again")

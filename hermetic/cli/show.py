@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from hermetic.cli.output import write_json
-from hermetic.derivation.graph import label
+from hermetic.derivation.step import label
 from hermetic.session import Session
 
 

@@ -71,7 +71,7 @@ def engine(
 def _fetcher(store: Store, work: Work, offline: bool, tell: Listener, stop: threading.Event) -> Fetcher:
     from hermetic.sources.fetch import Fetcher  # slow to load, and most runs fetch nothing
 
-    drv_ids = {pin: drv_id for drv_id, pin in work.pins.items()}
+    drv_ids = {step.pin: step.drv_id for step in work.steps.values() if step.pin is not None}
 
     def progress(pin: Pin, done: int, total: int, mirror: str) -> None:
         tell(Transfer(drv_ids[pin], done, total, mirror))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from hermetic.derivation.step import Step
 from hermetic.derivation.value import Build
 from hermetic.realize.local import prepare, specification
 from hermetic.realize.steps import workspace_label
@@ -16,14 +17,14 @@ from hermetic.sandbox.spec import Mount
 from hermetic.store.store import Store
 
 
-def failed_work(store: Store, drv: Build) -> Path | None:
+def failed_work(store: Store, step: Step) -> Path | None:
     """The work directory of the last build of this recipe that failed and was kept."""
-    return next(iter(store.kept_failures(f"{workspace_label(drv)}-")), None)
+    return next(iter(store.kept_failures(f"{workspace_label(step)}-")), None)
 
 
 def enter(
     store: Store,
-    drv: Build,
+    step: Step,
     inputs: Mapping[str, Path],
     *,
     script: str | None = None,
@@ -32,13 +33,15 @@ def enter(
     """Run a shell with the mounts, the environment and the user that the build has.
 
     Args:
-        inputs: derivation id to the path of its store object.
+        step: a build. inputs: derivation id to the path of its store object.
         script: run this instead of an interactive shell.
         work: the kept work directory of a failed build; None for a new one.
 
     Returns:
         the exit status.
     """
+    drv = step.derivation
+    assert isinstance(drv, Build)
     with store.workspace(f"shell-{drv.name}") as space, Sandbox() as sandbox:
         mounts = prepare(drv, inputs, space)
         if work is not None:

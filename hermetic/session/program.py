@@ -6,6 +6,7 @@ import platform
 from typing import TYPE_CHECKING, Final
 
 from hermetic.errors import HermeticError
+from hermetic.systems import running_on
 
 if TYPE_CHECKING:
     from hermetic.realize.events import Listener
@@ -19,7 +20,7 @@ def command_line(session: Session, target: str, program: str | None, listener: L
     name, _, revision = target.partition("@")
     evaluator = session.evaluator(revision or None)
     wanted = evaluator.parse_target(name)
-    foreign = platform.machine() not in wanted.system.uname
+    foreign = wanted.system not in running_on(platform.machine())
     done = session.realize([target, EMULATOR] if foreign else [target], listener=listener)
     tree = done.outputs[target].path
     relative = program or evaluator.recipe(wanted.recipe).meta.main_program or f"bin/{wanted.recipe}"

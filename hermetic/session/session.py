@@ -17,7 +17,7 @@ from hermetic.session.outcome import Failure, Output, Realized
 if TYPE_CHECKING:
     from hermetic.derivation.graph import Work
     from hermetic.derivation.instantiate import Instance
-    from hermetic.derivation.value import Build, Derivation
+    from hermetic.derivation.step import Step
     from hermetic.gc.collection import Outcome as Collected
     from hermetic.gc.collection import Progress
     from hermetic.gc.plan import Options as GcOptions
@@ -40,13 +40,13 @@ class Session(Opened):
 
     # -- realizing
 
-    def pending(self, targets: Iterable[str]) -> dict[str, Derivation]:
-        """What may have to be fetched, unpacked or built for targets, by derivation id, inputs first."""
+    def pending(self, targets: Iterable[str]) -> list[Step]:
+        """What may have to be fetched, unpacked or built for targets, inputs first."""
         from hermetic.derivation import graph
 
         work = graph.merge(self.instances(targets))
         todo = graph.pending(work.derivations, work.roots.values(), lambda d: self._there(d) is not None)
-        return {drv_id: work.derivations[drv_id] for drv_id in todo}
+        return [work.steps[drv_id] for drv_id in todo]
 
     def realize(
         self,
@@ -80,11 +80,10 @@ class Session(Opened):
         settings = Settings(jobs=jobs, keep_going=keep_going, keep_failed=keep_failed, offline=offline)
         work = graph.merge(instances)
         outcome = self._run(work, settings, listener)
-        labels = {drv_id: graph.label(drv) for drv_id, drv in work.derivations.items()}
         return Realized(
             self._outputs(instances, outcome.objects),
-            tuple(Failure(drv_id, labels[drv_id], error) for drv_id, error in outcome.failures.items()),
-            tuple(labels[drv_id] for drv_id in outcome.skipped),
+            tuple(Failure(d, work.steps[d].label, error) for d, error in outcome.failures.items()),
+            tuple(work.steps[d].label for d in outcome.skipped),
         )
 
     def realize_inputs(
@@ -121,7 +120,7 @@ class Session(Opened):
         """The work directory of the last build of a target that failed and was kept (`keep_failed`)."""
         from hermetic.realize import shell
 
-        return shell.failed_work(self.store, self._build_of(target))
+        return shell.failed_work(self.store, self._build_step(target))
 
     def enter(self, target: str, *, script: str | None = None, work: Path | None = None) -> int:
         """Run a shell in the sandbox of a target's build, on this process's terminal.
@@ -135,16 +134,14 @@ class Session(Opened):
         """
         from hermetic.realize import shell
 
-        drv = self._build_of(target)
-        return shell.enter(self.store, drv, self.realize_inputs(target), script=script, work=work)
+        step = self._build_step(target)
+        return shell.enter(self.store, step, self.realize_inputs(target), script=script, work=work)
 
-    def _build_of(self, target: str) -> Build:
-        from hermetic.derivation.value import Build
-
+    def _build_step(self, target: str) -> Step:
         graph = self.instantiate(target).graph
-        drv = graph[graph.root]
-        if isinstance(drv, Build):
-            return drv
+        step = graph.steps[graph.root]
+        if step.kind == "build":
+            return step
         raise UsageError(
             f"{target} is unpacked, not built, and so has no sandbox",
             hint=f"`hermetic realize {target}` prints where it is unpacked",
@@ -222,7 +219,6 @@ class Session(Opened):
             HermeticError: a target cannot be realized, or there is nothing to rebuild.
         """
         from hermetic.derivation import graph
-        from hermetic.derivation.value import Build
         from hermetic.verify import perturb as perturbing
         from hermetic.verify.rebuild import Rebuilder
         from hermetic.verify.verdict import Report
@@ -232,7 +228,7 @@ class Session(Opened):
         work = graph.merge(instances)
         roots = list(work.roots.values())
         scope = graph.closure(work.derivations, roots) if closure else roots
-        builds = {d: drv for d in scope if isinstance(drv := work.derivations[d], Build)}
+        builds = {d: work.steps[d] for d in scope if work.steps[d].kind == "build"}
         if not builds:
             raise UsageError(
                 f"{', '.join(work.roots)}: there is nothing to rebuild",
@@ -244,7 +240,6 @@ class Session(Opened):
             self.store,
             builds,
             objects,
-            work.timeouts,
             varied,
             listener or (lambda event: None),
             jobs=jobs or os.cpu_count() or 1,

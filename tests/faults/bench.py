@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from hermetic import tree
-from hermetic.derivation.graph import label
+from hermetic.derivation.step import label
 from hermetic.session import Session
 from hermetic.store import integrity
 from hermetic.store.store import Store

@@ -43,7 +43,7 @@ def test_the_readmes_example_runs(empty: Project) -> None:
 
 def test_what_is_pending_is_told_and_then_realized(session: hermetic.Session) -> None:
     todo = session.pending(["app", "library"])
-    assert [drv.name for drv in todo.values()] == ["library", "app"]
+    assert [step.derivation.name for step in todo] == ["library", "app"]
     events: list[hermetic.Event] = []
     done = session.realize(["app", "library"], listener=events.append)
     assert done.error is None
@@ -51,7 +51,7 @@ def test_what_is_pending_is_told_and_then_realized(session: hermetic.Session) ->
     assert (done.outputs["app"].path / "x").read_text() == "library\n"
     assert isinstance(events[0], Planned)
     assert {e.label for e in events if isinstance(e, Finished)} == {"app-1 (x86_64)", "library-1 (x86_64)"}
-    assert session.pending(["app", "library"]) == {}
+    assert session.pending(["app", "library"]) == []
     again: list[hermetic.Event] = []
     assert session.realize(["app", "library"], listener=again.append) == done
     assert again == []

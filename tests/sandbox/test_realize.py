@@ -17,7 +17,7 @@ from hermetic.cli import progress
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
 from hermetic.derivation.instantiate import Evaluator
-from hermetic.derivation.value import Build
+from hermetic.derivation.step import Step
 from hermetic.project import files
 from hermetic.realize.engine import Engine, Outcome
 from hermetic.realize.events import Event, Started
@@ -289,14 +289,12 @@ class Counting(LocalExecutor):
         self.now = self.most = 0
         self._count = threading.Lock()
 
-    def execute(
-        self, drv_id: str, drv: Build, inputs: Mapping[str, Path], work: Path, log: Path, timeout: int
-    ) -> Path:
+    def execute(self, step: Step, inputs: Mapping[str, Path], work: Path, log: Path) -> Path:
         with self._count:
             self.now += 1
             self.most = max(self.most, self.now)
         try:
-            return super().execute(drv_id, drv, inputs, work, log, timeout)
+            return super().execute(step, inputs, work, log)
         finally:
             with self._count:
                 self.now -= 1
