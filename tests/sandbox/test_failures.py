@@ -55,7 +55,7 @@ def test_log_prints_all_of_it(project: Project) -> None:
     assert "no log of app-aarch64: it has not been built in this store" in ran.err
     ran = project.run("log", "ap")
     assert ran.code == 2
-    assert "did you mean 'app'?" in ran.err
+    assert 'did you mean "app"?' in ran.err
 
 
 def test_log_of_a_target_is_not_that_of_one_whose_name_begins_so(project: Project) -> None:
