@@ -6,6 +6,7 @@ import re
 import sys
 
 import click
+import msgspec
 
 from hermetic.cli.output import write_json
 from hermetic.cli.progress import counted, size
@@ -13,6 +14,7 @@ from hermetic.errors import UsageError
 from hermetic.gc import collection
 from hermetic.gc.plan import Options, Plan
 from hermetic.session import Session
+from hermetic.store.leftovers import Leftovers
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -54,8 +56,8 @@ def command(
     """Delete store objects that no root keeps alive, and what dead builds have left.
 
     Roots are links made with `realize --out-link`, named ones (`hermetic root add`), running builds, and the
-    seeds of the project (`hermetic seeds`), which may be hard to get again. Folders of failed builds go too,
-    unless --keep-recent spares them.
+    seeds of the project (`hermetic seeds`), which may be hard to get again. Folders of failed builds and
+    rejected downloads go too, unless --keep-recent spares them; interrupted downloads go after seven days.
     """
     options = Options(
         max_freed=None if max_freed is None else _bytes(max_freed),
@@ -66,10 +68,14 @@ def command(
     )
     plan = collection.plan(session.existing_store, options)
     if as_json:
-        write_json({"delete": [i.name for i in plan.delete], "frees": plan.frees, "stays": plan.stays})
+        leftovers = msgspec.to_builtins(collection.leftovers(session.existing_store, options))
+        names = [info.name for info in plan.delete]
+        write_json({"delete": names, "frees": plan.frees, "stays": plan.stays, "leftovers": leftovers})
     else:
         _print(plan, dry_run)
     if dry_run:
+        if not as_json:
+            _print_leftovers(collection.leftovers(session.existing_store, options))
         return
     outcome = collection.collect_garbage(
         session.existing_store, options, progress=_progress if sys.stderr.isatty() else None
@@ -86,6 +92,19 @@ def _print(plan: Plan, dry_run: bool) -> None:
         f"{plan.live} live and {plan.kept} kept for other reasons, {size(plan.stays)}",
         file=sys.stderr,
     )
+
+
+def _print_leftovers(found: Leftovers) -> None:
+    kinds = {
+        "unregistered object": found.unregistered,
+        "dead workspace": found.workspaces,
+        "failed build": found.failed,
+        "download": found.downloads,
+        "other file": found.files,
+    }
+    counts = [counted(len(names), kind) for kind, names in kinds.items() if names]
+    if counts:
+        print(f"would remove {', '.join(counts)}: {size(found.size)}", file=sys.stderr)
 
 
 def _progress(progress: collection.Progress) -> None:
