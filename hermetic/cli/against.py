@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from hermetic.derivation.value import Build
 from hermetic.errors import HermeticError, NotReproducible
 from hermetic.session import Session
 from hermetic.store import published
-from hermetic.store.published import Published
+from hermetic.store.records import Published, Realisation
 from hermetic.store.store import Store
 
 LIST = "realisations.jsonl"  # name of the list in a publisher's folder
@@ -33,8 +34,8 @@ def compare_with(session: Session, instances: list[Instance], source: str, as_js
         NotReproducible: they disagree about a derivation.
     """
     mine = ours(session.store, instances)
-    asked = {entry.drv for entry in mine}
-    result = published.agreement(mine, [entry for entry in theirs(source) if entry.drv in asked])
+    asked = {entry.drv_id for entry in mine}
+    result = published.agreement(mine, [entry for entry in theirs(source) if entry.drv_id in asked])
     if as_json:
         write_json(msgspec.to_builtins(result))
     else:
@@ -44,33 +45,26 @@ def compare_with(session: Session, instances: list[Instance], source: str, as_js
             if row.verdict == "disagree":
                 click.echo(f"    here:  {', '.join(row.mine)}")
                 click.echo(f"    there: {', '.join(row.theirs)}")
-    counts = {v: sum(r.verdict == v for r in result.rows) for v in ("agree", "disagree", "unknown")}
+    counts = {v: result.count(v) for v in ("agree", "disagree", "unknown")}
     summary = ", ".join(f"{n} {v}" for v, n in counts.items())
     print(summary, file=sys.stderr)
     if counts["disagree"]:
         raise NotReproducible(f"{source} has other bytes: {summary}")
 
 
-def ours(store: Store, instances: list[Instance]) -> list[Published]:
+def ours(store: Store, instances: list[Instance]) -> Sequence[Published]:
     """What this store holds of the targets' closures, builds only."""
-    found: dict[str, Published] = {}
+    found: dict[str, Realisation] = {}
     for instance in instances:
         derivations = instance.graph.derivations
         for drv_id in graph.closure(derivations, [instance.graph.root]):
             drv, realisation = derivations[drv_id], store.realisation(drv_id)
             if isinstance(drv, Build) and realisation is not None:
-                found[drv_id] = Published(
-                    drv=drv_id,
-                    target=instance.target.label,
-                    name=drv.name,
-                    version=drv.version,
-                    system=drv.system,
-                    object=realisation.object.split("-", 1)[0],
-                )
+                found[drv_id] = realisation
     return list(found.values())
 
 
-def theirs(source: str) -> list[Published]:
+def theirs(source: str) -> Sequence[Published]:
     """Read a list of realisations, or take one from another store.
 
     Raises:
@@ -81,17 +75,7 @@ def theirs(source: str) -> list[Published]:
     path = Path(source)
     if (path / ".hermetic").is_dir():
         with Store.open(path, create=False, read_only=True) as store:
-            return [
-                Published(
-                    drv=r.drv_id,
-                    target=r.name,
-                    name=r.name,
-                    version=r.version,
-                    system=r.system or None,
-                    object=r.object.split("-", 1)[0],
-                )
-                for r in store.realisations()
-            ]
+            return store.realisations()
     if path.is_dir():
         path = path / LIST
     try:

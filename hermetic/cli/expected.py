@@ -12,6 +12,7 @@ from hermetic.project import lock as locks
 from hermetic.project.worktree import LOCK_FILE
 from hermetic.session import Session
 from hermetic.sources import update
+from hermetic.store.names import content_hash_of
 
 
 def accept(session: Session, instances: list[Instance], verified: Collection[str]) -> None:
@@ -31,7 +32,7 @@ def accept(session: Session, instances: list[Instance], verified: Collection[str
         drv = work.derivations[drv_id]
         found = session.store.realisation(drv_id)
         if isinstance(drv, Build) and found is not None:
-            content = found.object.split("-", 1)[0]
+            content = content_hash_of(found.object)
             new = locks.set_expected(new, drv.system, f"{drv.name}-{drv.version}", content)
     if new == old:
         print(f"{LOCK_FILE} expects all of this already", file=sys.stderr)
