@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import Case
-from benchmarks.places import Nix, after, chains, copy, remove
-from benchmarks.worker import work
+from benchmarks.places import Nix, after, chains, copy, remove, work
 from hermetic import hashing
 from hermetic.store import records
 from hermetic.store.names import content_hash_of

@@ -51,11 +51,10 @@ class Prepared:
         name: what the object will be called.
     """
 
-    def __init__(self, path: Path, label: str) -> None:
+    def __init__(self, path: Path, manifest: Manifest, label: str) -> None:
         """`label`: name and version, as they stand in the object's name."""
-        tree.canonicalise(path)
         self.path = path
-        self.manifest: Manifest = tree.scan(path)
+        self.manifest = manifest
         self.encoded = self.manifest.encode()
         self.name = object_name(tree.content_hash(self.encoded), label)
 
@@ -80,17 +79,28 @@ class Prepared:
 
 
 @contextmanager
-def on_this_file_system(layout: Layout, path: Path) -> Iterator[Path]:
-    """`path`, or a copy of it in a workspace when it lies on another file system and cannot be renamed."""
+def prepared(layout: Layout, path: Path, label: str, *, copy: bool = False) -> Iterator[Prepared]:
+    """The tree at `path`, ready to be registered; at the end of the block it is gone from there.
+
+    What lies on another file system cannot be renamed; a copy in a workspace takes its place.
+
+    Args:
+        label: name and version, as they stand in the object's name.
+        copy: take a copy in any case, and leave what is at `path`.
+
+    Raises:
+        StoreError: it cannot be read or changed, or holds what no store object may hold.
+    """
     with translated(path, "read"):
-        same = path.lstat().st_dev == layout.tmp.stat().st_dev
-    if same:
-        yield path
-        return
-    with workspaces.workspace(layout, "import") as space:
-        tree.copy(path, space / "tree", writable=True)
-        yield space / "tree"
-    tree.remove(path)
+        here = not copy and path.lstat().st_dev == layout.tmp.stat().st_dev
+    if here:
+        yield Prepared(path, tree.canonicalise_and_scan(path), label)
+    else:
+        with workspaces.workspace(layout, "import") as space:
+            manifest = tree.copy_and_scan(path, space / "tree")
+            yield Prepared(space / "tree", manifest, label)
+    if not copy:
+        tree.remove(path)
 
 
 def register(

@@ -230,11 +230,13 @@ class Store:
         inputs: tuple[str, ...] = (),
         seconds: float = 0.0,
         temp_roots: TempRoots | None = None,
+        copy: bool = False,
     ) -> str:
         """Make a tree a store object, and register what it is the realisation of: one transaction for both.
 
         Args:
             path: a directory or file, best in a workspace of this store; it is moved away from there.
+            copy: leave what is at `path`, and add a copy of it.
             drv_id, build_key: with neither, no realisation is recorded. The other fields are those of
                 `Realisation`; `inputs` in any order, repeated or not.
             temp_roots: what shall protect the object from collection; by default, until the store is closed.
@@ -249,8 +251,7 @@ class Store:
             if not is_object_name(one):
                 raise StoreError(f"{one!r} is not the name of a store object")
         label = label_of(name, version)
-        with registering.on_this_file_system(self.layout, path) as here:
-            prepared = registering.Prepared(here, label)
+        with registering.prepared(self.layout, path, label, copy=copy) as prepared:
             keep = temp_roots or self._temp_roots
             keep.add(prepared.name)
             realisation = None
@@ -272,7 +273,6 @@ class Store:
             if not there or replace:
                 prepared.sync()
             registering.register(self.layout, self.database, prepared, realisation, keep, replace=replace)
-            tree.remove(here)
         return prepared.name
 
     def record(self, realisation: Realisation, *, temp_roots: TempRoots | None = None) -> None:

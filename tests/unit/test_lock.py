@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermetic.errors import LockError
 from hermetic.project import lock
+from tests.support.examples import examples
 
 PIN = lock.Pin("zlib", "1.3.1", "zlib.tar.xz", "a" * 64, "b" * 64, 5, ("https://x.test/y", "debian:pool/x"))
 CONTENT = "z" * 52
@@ -162,7 +163,7 @@ PINS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(20)
 @given(st.lists(PINS, max_size=6), st.lists(st.booleans(), min_size=6, max_size=6))
 def test_every_lock_survives_a_round_trip(pins: list[lock.Pin], defaults: list[bool]) -> None:
     made = EMPTY
@@ -173,7 +174,7 @@ def test_every_lock_survives_a_round_trip(pins: list[lock.Pin], defaults: list[b
     assert lock.format(lock.parse(text.encode())) == text
 
 
-@settings(max_examples=200, deadline=None)
+@examples(40)
 @given(st.data())
 def test_a_mutated_lock_is_read_or_refused_cleanly(data: st.DataObject) -> None:
     raw = bytearray(TEXT.encode())
