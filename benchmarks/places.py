@@ -13,11 +13,13 @@ from typing import Final
 from blake3 import blake3
 
 from benchmarks.measure import Failed, Sample, Timed, hermetic, output, python_env, run
+from hermetic.store.layout import Layout
 
 _NIX_CONF: Final = """\
 substitute = false
 sandbox = true
 sandbox-fallback = false
+sandbox-paths =
 build-users-group =
 experimental-features =
 """
@@ -37,6 +39,14 @@ def side_by_side(size: int) -> Inputs:
     """One root that needs `size - 1` others, which need nothing."""
     names = [f"d{n:05}" for n in range(size)]
     return {names[0]: tuple(names[1:]), **dict.fromkeys(names[1:], ())}
+
+
+def chains(size: int, length: int) -> Inputs:
+    """`size` derivations in chains: each needs the next one, the last of a chain nothing."""
+    names = [f"d{n:05}" for n in range(size)]
+    return {
+        name: (names[n + 1],) if (n + 1) % length and n + 1 < size else () for n, name in enumerate(names)
+    }
 
 
 class Hermetic:
@@ -90,7 +100,7 @@ class Hermetic:
     def empty(self) -> None:
         """A new store that holds the shell and nothing else."""
         remove(self.store)
-        downloads = self.store / ".hermetic" / "download"
+        downloads = Layout(self.store).downloads
         downloads.mkdir(parents=True)
         shutil.copyfile(self._archive, downloads / self._file)  # as if it had been fetched a moment ago
         self.run("realize", "busybox")
@@ -112,7 +122,13 @@ class Nix:
         shutil.copy(shell, self._shell / "bin" / "busybox")
 
     def expression(self, inputs: Inputs, salt: str = "") -> Path:
-        """A file with the derivations of a graph; its value is the root."""
+        """A file with the derivations of a graph; its value is the list of those that no other one needs.
+
+        Nix evaluates an input when a derivation asks for it, so long chains need deep calls: it refuses those
+        of more than 10,000 calls (`max-call-depth`).
+        """
+        needed_by_others = {name for needed in inputs.values() for name in needed}
+        roots = [name for name in inputs if name not in needed_by_others]
         lines = [f"{name} = go {name!r} [ {' '.join(needed)} ];" for name, needed in inputs.items()]
         text = (
             f'let\n  shell = builtins.path {{ path = {self._shell}; name = "shell"; }};\n'
@@ -120,7 +136,7 @@ class Nix:
             '    inherit name inputs; system = "x86_64-linux"; builder = "${shell}/bin/busybox";\n'
             f'    args = [ "sh" "-euc" "echo ${{name}}{salt} >$out" ];\n  }};\n  '
             + "\n  ".join(lines).replace("'", '"')
-            + f"\nin {next(iter(inputs))}\n"
+            + f"\nin [ {' '.join(roots)} ]\n"
         )
         path = self.folder / f"{next(iter(inputs))}-{len(inputs)}{salt}.nix"
         path.write_text(text)

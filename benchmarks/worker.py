@@ -8,7 +8,7 @@ from typing import Final
 
 from benchmarks.measure import CHECKOUT, Sample, python_env, run
 from hermetic import tree
-from hermetic.store import Store
+from hermetic.store.store import Store
 
 
 def work(what: str, store: Path, *paths: Path) -> Sample:
@@ -51,16 +51,16 @@ def _optimise(store: Store, paths: list[Path]) -> None:
 
 
 def _plan(store: Store, paths: list[Path]) -> None:
-    from hermetic import gc
+    from hermetic.gc import collection
 
-    if not gc.plan(store).delete:
+    if not collection.plan(store).delete:
         raise SystemExit("nothing was planned")
 
 
 def _collect(store: Store, paths: list[Path]) -> None:
-    from hermetic import gc
+    from hermetic.gc import collection
 
-    if not gc.collect_garbage(store).deleted:
+    if not collection.collect_garbage(store).deleted:
         raise SystemExit("nothing was deleted")
 
 

@@ -6,6 +6,11 @@ prints them. Exit codes are part of the command line's contract (see README).
 
 from __future__ import annotations
 
+# What `typing.TYPE_CHECKING` stands for; see `store.quick`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class HermeticError(Exception):
     """Base of all errors that are reported without a traceback.
@@ -81,3 +86,27 @@ class NotReproducible(HermeticError):
     """A rebuild gave other bytes."""
 
     exit_code = 104
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that `word` is probably a misspelling of, or None."""
+    import difflib
+
+    names = sorted(set(candidates))
+    by_folded = {name.casefold().replace("_", "-"): name for name in names}
+    folded = word.casefold().replace("_", "-")
+    if folded in by_folded:
+        return by_folded[folded]
+    close = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)
+    return by_folded[close[0]] if close else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
+    """The hint `did you mean "..."?`, or, where nothing is near but the choice is small, all of the names."""
+    names = sorted(set(candidates))
+    near = nearest(word, names)
+    if near is not None:
+        return f'did you mean "{near}"?'
+    if names and len(names) <= 12:
+        return "known here: " + ", ".join(names)
+    return None

@@ -8,13 +8,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from hermetic import plan, published, reading
-from hermetic.cli.session import Session, write_json
-from hermetic.derivation import Build
+from hermetic import filesystem
+from hermetic.cli.output import write_json
+from hermetic.derivation import graph
+from hermetic.derivation.instantiate import Instance
+from hermetic.derivation.value import Build
 from hermetic.errors import HermeticError, NotReproducible
-from hermetic.instantiate import Instance
-from hermetic.published import Published
-from hermetic.store import Store
+from hermetic.session import Session
+from hermetic.store import published
+from hermetic.store.published import Published
+from hermetic.store.store import Store
 
 LIST = "realisations.jsonl"  # name of the list in a publisher's folder
 _SECONDS = 60.0  # time limit for a list over the network
@@ -53,7 +56,7 @@ def ours(store: Store, instances: list[Instance]) -> list[Published]:
     found: dict[str, Published] = {}
     for instance in instances:
         derivations = instance.graph.derivations
-        for drv_id in plan.closure(derivations, [instance.graph.root]):
+        for drv_id in graph.closure(derivations, [instance.graph.root]):
             drv, realisation = derivations[drv_id], store.realisation(drv_id)
             if isinstance(drv, Build) and realisation is not None:
                 found[drv_id] = Published(
@@ -92,7 +95,7 @@ def theirs(source: str) -> list[Published]:
     if path.is_dir():
         path = path / LIST
     try:
-        return published.parse(reading.whole(str(path), published.MAX_BYTES), str(path))
+        return published.parse(filesystem.whole(str(path), published.MAX_BYTES), str(path))
     except OSError as error:
         raise HermeticError(
             f"--against {source}: {error.strerror}",

@@ -6,28 +6,26 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from hermetic import plan
 from hermetic.cli.progress import showing, size
-from hermetic.cli.session import Session
-from hermetic.derivation import Fetch
+from hermetic.derivation import graph
+from hermetic.derivation.graph import Work
+from hermetic.derivation.instantiate import Instance
+from hermetic.derivation.value import Fetch
 from hermetic.errors import BuildFailure, HermeticError
-from hermetic.instantiate import Instance
-from hermetic.lock import Pin
-from hermetic.plan import Work
+from hermetic.project.lock import Pin
 from hermetic.realize.engine import Engine
 from hermetic.realize.events import Notice, Transfer
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.realize.steps import Steps
-from hermetic.store import Store
+from hermetic.session import Session
 
 if TYPE_CHECKING:
-    from hermetic.fetch import Fetcher
+    from hermetic.sources.fetch import Fetcher
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -52,7 +50,7 @@ def realize_all(
     Raises:
         HermeticError: the first failure, without `keep_going`.
     """
-    with engine(session, plan.merge(instances), options) as run:
+    with engine(session, graph.merge(instances), options) as run:
         if options.dry_run:
             _print_plan(run)
             return {}, None
@@ -67,7 +65,7 @@ def realize_derivations(
     session: Session, instances: list[Instance], wanted: Iterable[str], options: Options
 ) -> dict[str, str]:
     """Realize some derivations of targets' graphs; derivation id to store object."""
-    work = plan.merge(instances)
+    work = graph.merge(instances)
     work = msgspec.structs.replace(work, roots={drv_id: drv_id for drv_id in wanted})
     with engine(session, work, options) as run:
         objects = run.run().objects
@@ -85,7 +83,7 @@ def engine(session: Session, work: Work, options: Options) -> Iterator[Engine]:
         executor = LocalExecutor(jobserver, listener)
 
         def fetcher(stop: threading.Event) -> Fetcher:
-            from hermetic.fetch import Fetcher  # slow to load, and most runs fetch nothing
+            from hermetic.sources.fetch import Fetcher  # slow to load, and most runs fetch nothing
 
             def progress(pin: Pin, done: int, total: int, mirror: str) -> None:
                 listener(Transfer(fetch_ids[pin], done, total, mirror))
@@ -94,7 +92,7 @@ def engine(session: Session, work: Work, options: Options) -> Iterator[Engine]:
                 listener(Notice(fetch_ids[pin], f"{pin.name}-{pin.version}", line))
 
             return Fetcher(
-                downloads(store), offline=options.offline, progress=progress, notice=notice, cancel=stop
+                store.layout.downloads, offline=options.offline, progress=progress, notice=notice, cancel=stop
             )
 
         steps = Steps(
@@ -113,11 +111,6 @@ def engine(session: Session, work: Work, options: Options) -> Iterator[Engine]:
             jobserver.close()
 
 
-def downloads(store: Store) -> Path:
-    """Where downloads wait until they are whole; they survive an interruption."""
-    return store.root / ".hermetic" / "download"
-
-
 def _print_plan(run: Engine) -> None:
     todo = run.pending()
     if not todo:
@@ -126,7 +119,7 @@ def _print_plan(run: Engine) -> None:
         drv = run.work.derivations[drv_id]
         word = {"Fetch": "fetch", "Unpack": "unpack", "Build": "build"}[type(drv).__name__]
         extra = f"  {size(drv.size)}" if isinstance(drv, Fetch) else ""
-        print(f"would {word} {plan.label(drv)}{extra}", file=sys.stderr)
+        print(f"would {word} {graph.label(drv)}{extra}", file=sys.stderr)
 
 
 def _summary(run: Engine, failures: dict[str, HermeticError], skipped: list[str]) -> HermeticError:
@@ -134,7 +127,7 @@ def _summary(run: Engine, failures: dict[str, HermeticError], skipped: list[str]
         return next(iter(failures.values()))
     lines = []
     for drv_id, error in failures.items():
-        name = plan.label(run.work.derivations[drv_id])
+        name = graph.label(run.work.derivations[drv_id])
         named = error.message if error.message.startswith(name) else f"{name}: {error.message}"
         lines += [named, *error.details]
     worst = max((e.exit_code for e in failures.values()), default=BuildFailure.exit_code)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 import msgspec
 
-from hermetic.cli.session import Session, write_json
-from hermetic.explain import explain
+from hermetic.cli.output import write_json
+from hermetic.derivation.difference import explain
+from hermetic.session import Session
 
 
 @click.command()

@@ -9,7 +9,9 @@ import gc
 import os
 import sys
 
-from hermetic import glance, worktree
+from hermetic.cli.streams import let_go_of_stdout
+from hermetic.project import worktree
+from hermetic.store import quick
 
 
 def main() -> None:
@@ -29,11 +31,6 @@ def main() -> None:
             sys.exit(1)
 
 
-def let_go_of_stdout() -> None:
-    """The reader of our output has gone: what has not been written yet must not fail once more at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
 def known(args: list[str]) -> list[str] | None:
     """The output of `realize TARGET...` where a glance at the store tells; None for everything else."""
     settings = {"--project": os.getcwd(), "--store": os.environ.get("HERMETIC_STORE", "")}
@@ -50,4 +47,4 @@ def known(args: list[str]) -> list[str] | None:
     store = os.path.join(os.getcwd(), settings["--store"] or f"{project}/store")
     if os.path.normpath(store) != store:
         return None
-    return glance.objects(project, store, dict.fromkeys(targets))
+    return quick.objects(project, store, dict.fromkeys(targets))

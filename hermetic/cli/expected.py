@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection
 
-from hermetic import lock as locks
-from hermetic import lock_update, plan
-from hermetic.cli.session import Session
-from hermetic.derivation import Build
-from hermetic.instantiate import Instance
-from hermetic.worktree import LOCK_FILE
+from hermetic.derivation import graph
+from hermetic.derivation.instantiate import Instance
+from hermetic.derivation.value import Build
+from hermetic.project import lock as locks
+from hermetic.project.worktree import LOCK_FILE
+from hermetic.session import Session
+from hermetic.sources import update
 
 
 def accept(session: Session, instances: list[Instance], verified: Collection[str]) -> None:
@@ -23,9 +24,9 @@ def accept(session: Session, instances: list[Instance], verified: Collection[str
         LockError, StoreError: the lock is not valid, or cannot be written.
     """
     path = session.root / LOCK_FILE
-    old = lock_update.load(path)
+    old = update.load(path)
     new = old
-    work = plan.merge(instances)
+    work = graph.merge(instances)
     for drv_id in verified:
         drv = work.derivations[drv_id]
         found = session.store.realisation(drv_id)
@@ -35,6 +36,6 @@ def accept(session: Session, instances: list[Instance], verified: Collection[str
     if new == old:
         print(f"{LOCK_FILE} expects all of this already", file=sys.stderr)
         return
-    lock_update.save(path, new)
+    update.save(path, new)
     for line in locks.diff(old, new):
         print(line, file=sys.stderr)

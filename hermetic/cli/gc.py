@@ -7,11 +7,12 @@ import sys
 
 import click
 
-from hermetic import gc
+from hermetic.cli.output import write_json
 from hermetic.cli.progress import counted, size
-from hermetic.cli.session import Session, write_json
-from hermetic.collect import Options, Plan
 from hermetic.errors import UsageError
+from hermetic.gc import collection
+from hermetic.gc.plan import Options, Plan
+from hermetic.session import Session
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -63,14 +64,14 @@ def command(
         keep_sources=keep_sources,
         pinned=frozenset(session.pinned_seeds() if keep_seeds else ()),
     )
-    plan = gc.plan(session.existing_store, options)
+    plan = collection.plan(session.existing_store, options)
     if as_json:
         write_json({"delete": [i.name for i in plan.delete], "frees": plan.frees, "stays": plan.stays})
     else:
         _print(plan, dry_run)
     if dry_run:
         return
-    outcome = gc.collect_garbage(
+    outcome = collection.collect_garbage(
         session.existing_store, options, progress=_progress if sys.stderr.isatty() else None
     )
     print(f"deleted {counted(len(outcome.deleted), 'object')}, freed {size(outcome.freed)}", file=sys.stderr)
@@ -87,7 +88,7 @@ def _print(plan: Plan, dry_run: bool) -> None:
     )
 
 
-def _progress(progress: gc.Progress) -> None:
+def _progress(progress: collection.Progress) -> None:
     print(
         f"\r{progress.deleted} of {progress.total} deleted, {size(progress.freed)}",
         end="\n" if progress.deleted == progress.total else "",

@@ -6,14 +6,13 @@ import sys
 
 import click
 
-from hermetic import lock as locks
-from hermetic import lock_update
-from hermetic.cli.building import downloads
-from hermetic.cli.session import Session
 from hermetic.errors import HashMismatch, LockError, UsageError
-from hermetic.fetch import Fetcher
-from hermetic.lock import Lock
-from hermetic.worktree import LOCK_FILE
+from hermetic.project import lock as locks
+from hermetic.project.lock import Lock
+from hermetic.project.worktree import LOCK_FILE
+from hermetic.session import Session
+from hermetic.sources import update as updating
+from hermetic.sources.fetch import Fetcher
 
 
 @click.command()
@@ -45,14 +44,14 @@ def command(
     if (to or mirror) and not update:
         raise UsageError("--to and --mirror belong to --update NAME")
     path = session.root / LOCK_FILE
-    lock = lock_update.load(path)
+    lock = updating.load(path)
     if check:
         _check(session, lock, names)
     elif update:
-        fetcher = Fetcher(downloads(session.store))
-        new = lock_update.update(lock, update, fetcher, to=to, mirrors=mirror, note=_note)
+        fetcher = Fetcher(session.store.layout.downloads)
+        new = updating.update(lock, update, fetcher, to=to, mirrors=mirror, note=_note)
         if new != lock:
-            lock_update.save(path, new)
+            updating.save(path, new)
         for line in locks.diff(lock, new) or [f"{LOCK_FILE} is up to date"]:
             click.echo(line)
     else:
@@ -66,10 +65,10 @@ def _check(session: Session, lock: Lock, names: tuple[str, ...]) -> None:
     for name in names:
         lock.pin(name)  # an unknown name is an error, with a suggestion
     pins = [pin for pin in lock.pins() if not names or pin.name in names]
-    fetcher = Fetcher(downloads(session.store))
+    fetcher = Fetcher(session.store.layout.downloads)
     answering: set[tuple[str, str]] = set()
     wrong = []
-    for report in lock_update.check(pins, fetcher):
+    for report in updating.check(pins, fetcher):
         click.echo(f"{report.pin.name} {report.pin.version}  {report.mirror}: {report.problem or 'ok'}")
         if report.problem is None:
             answering.add((report.pin.name, report.pin.version))

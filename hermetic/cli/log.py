@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from hermetic import reading
-from hermetic.cli.session import Session
+from hermetic import filesystem
 from hermetic.errors import HermeticError, UsageError
 from hermetic.hashing import is_digest
+from hermetic.session import Session
 
 
 @click.command()
@@ -26,7 +26,7 @@ def command(session: Session, target: str) -> None:
             f"no log of {target}: it has not been built in this store",
             hint="fetched and unpacked sources have no log; `hermetic tree` shows what is built",
         )
-    with os.fdopen(reading.opened(str(path)), "rb") as log:
+    with os.fdopen(filesystem.opened(str(path)), "rb") as log:
         shutil.copyfileobj(log, sys.stdout.buffer)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from hermetic.cli.entry import let_go_of_stdout
+from hermetic.cli.streams import let_go_of_stdout
 from hermetic.errors import HermeticError
 
 # command → (module, one line of help); the order is that of `hermetic --help`
@@ -53,7 +53,7 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from hermetic.suggest import nearest
+            from hermetic.errors import nearest
 
             near = nearest(args[0], COMMANDS)
             hint = f" Did you mean {near!r}?" if near else ""
@@ -85,7 +85,7 @@ def cli(ctx: click.Context, project: str | None, store: str | None, debug: bool)
     Exit codes: 0 done, 1 error, 2 wrong usage, 100 a build failed, 101 a build took too long,
     102 a hash did not match, 104 not reproducible, 130 interrupted.
     """
-    from hermetic.cli.session import Session
+    from hermetic.session import Session
 
     ctx.obj = session = Session(project, store)
     ctx.call_on_close(session.close)
@@ -131,7 +131,7 @@ def run(args: list[str]) -> int:
     except OSError as error:
         if debug:
             raise
-        from hermetic.cli.session import from_os_error
+        from hermetic.cli.output import from_os_error
 
         report(from_os_error(error))
         return 1

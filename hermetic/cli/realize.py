@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.cli.session import Session, write_json
+from hermetic.cli.output import write_json
 from hermetic.errors import HermeticError
+from hermetic.session import Session
 
 if TYPE_CHECKING:
-    from hermetic.instantiate import Instance
+    from hermetic.derivation.instantiate import Instance
 
 
 @click.command()
@@ -111,7 +112,7 @@ def realize(session: Session, targets: list[str]) -> dict[str, str]:
 def realize_inputs(session: Session, instance: Instance) -> dict[str, Path]:
     """Realize what a build needs, but not the build; derivation id to path of the object."""
     from hermetic.cli.building import Options, realize_derivations
-    from hermetic.derivation import inputs_of
+    from hermetic.derivation.value import inputs_of
 
     needed = inputs_of(instance.graph[instance.graph.root])
     objects = realize_derivations(session, [instance], needed, Options(jobs=os.cpu_count() or 1))

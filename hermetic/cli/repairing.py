@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hermetic import plan
 from hermetic.cli.building import Options, engine
-from hermetic.cli.session import Session
-from hermetic.derivation import inputs_of
+from hermetic.derivation import graph
+from hermetic.derivation.graph import Work
+from hermetic.derivation.instantiate import Target
+from hermetic.derivation.value import inputs_of
 from hermetic.errors import HermeticError, StoreError
-from hermetic.instantiate import Target
-from hermetic.plan import Work
 from hermetic.realize.steps import Steps
-from hermetic.store import Realisation, integrity
+from hermetic.session import Session
+from hermetic.store import integrity
+from hermetic.store.records import Realisation
 from hermetic.systems import SYSTEMS
 
 
@@ -24,7 +25,7 @@ def repair_all(session: Session, names: list[str], jobs: int) -> None:
         StoreError: some could not be repaired; each is named with the reason.
     """
     work = everything(session)
-    order = {drv_id: n for n, drv_id in enumerate(plan.closure(work.derivations, work.roots.values()))}
+    order = {drv_id: n for n, drv_id in enumerate(graph.closure(work.derivations, work.roots.values()))}
 
     def position(name: str) -> int:
         made = session.store.realisations_of(name)
@@ -57,7 +58,7 @@ def everything(session: Session) -> Work:
                 chosen = {recipe.source: version} if recipe.source and version else {}
                 target = Target(f"{name}-{version}-{arch}", name, SYSTEMS[arch], chosen)
                 instances.append(evaluator.instantiate(target))
-    return plan.merge(instances)
+    return graph.merge(instances)
 
 
 def _remake(steps: Steps, work: Work, made: list[Realisation], space: Path) -> Path:
@@ -69,7 +70,7 @@ def _remake(steps: Steps, work: Work, made: list[Realisation], space: Path) -> P
         for needed in inputs_of(drv):
             found = steps.realized(needed)
             if found is None:
-                raise StoreError(f"its input {plan.label(work.derivations[needed])} is not whole either")
+                raise StoreError(f"its input {graph.label(work.derivations[needed])} is not whole either")
             inputs[needed] = found
         drv_id = realisation.drv_id
         pin, timeout = work.pins.get(drv_id), work.timeouts.get(drv_id)

@@ -7,10 +7,11 @@ import time
 import click
 import msgspec
 
+from hermetic.cli.output import write_json
 from hermetic.cli.progress import size
-from hermetic.cli.session import Session, write_json
 from hermetic.errors import UsageError
-from hermetic.store import Root
+from hermetic.session import Session
+from hermetic.store.records import Root
 
 
 @click.group()

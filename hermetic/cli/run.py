@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from hermetic.cli.realize import realize
-from hermetic.cli.session import Session
 from hermetic.errors import HermeticError
+from hermetic.session import Session
 from hermetic.systems import System
 
 EMULATOR = "qemu-user"  # the recipe of the seed that runs foreign programs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from hermetic.cli.session import Session, write_json
+from hermetic.cli.output import write_json
+from hermetic.session import Session
 
 
 @click.command()

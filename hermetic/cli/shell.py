@@ -9,10 +9,10 @@ import click
 import msgspec
 
 from hermetic.cli.realize import realize_inputs
-from hermetic.cli.session import Session
-from hermetic.derivation import Build
+from hermetic.derivation.value import Build
 from hermetic.errors import UsageError
 from hermetic.sandbox.spec import Mount
+from hermetic.session import Session
 
 
 @click.command()

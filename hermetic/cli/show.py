@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 import msgspec
 
-from hermetic.cli.session import Session, write_json
-from hermetic.plan import label
+from hermetic.cli.output import write_json
+from hermetic.derivation.graph import label
+from hermetic.session import Session
 
 
 @click.command()

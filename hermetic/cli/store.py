@@ -9,9 +9,10 @@ import time
 import click
 import msgspec
 
+from hermetic.cli.output import write_json
 from hermetic.cli.progress import counted, size
-from hermetic.cli.session import Session, write_json
 from hermetic.errors import StoreError, UsageError
+from hermetic.session import Session
 
 
 @click.group()
@@ -137,9 +138,9 @@ def _sharing(done: int, total: int) -> None:
 @click.pass_obj
 def delete(session: Session, objects: tuple[str, ...]) -> None:
     """Delete OBJECTs that nothing keeps alive."""
-    from hermetic import gc
+    from hermetic.gc import collection
 
-    freed = gc.delete(session.existing_store, [session.object_of(o) for o in objects])
+    freed = collection.delete(session.existing_store, [session.object_of(o) for o in objects])
     print(f"freed {size(freed)}", file=sys.stderr)
 
 
@@ -184,9 +185,9 @@ def rebuild_db(session: Session, as_json: bool) -> None:
 @click.pass_obj
 def roots(session: Session) -> None:
     """List what keeps objects alive, running processes too."""
-    from hermetic import gc
+    from hermetic.gc import collection
 
-    for root in gc.all_roots(session.existing_store):
+    for root in collection.all_roots(session.existing_store):
         click.echo(f"{root.kind:8} {root.name}  {root.object}")
 
 
@@ -195,7 +196,7 @@ def roots(session: Session) -> None:
 @click.pass_obj
 def export_list(session: Session, targets: tuple[str, ...]) -> None:
     """Print the list of realisations of TARGETs, for others' `hermetic verify --against`."""
-    from hermetic import published
     from hermetic.cli.against import ours
+    from hermetic.store import published
 
     sys.stdout.buffer.write(published.format(ours(session.existing_store, session.instances(targets))))

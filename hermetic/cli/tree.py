@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from hermetic.cli.session import Session
-from hermetic.derivation import Fetch, Unpack, inputs_of
-from hermetic.plan import direct, label
+from hermetic.derivation.graph import direct, label
+from hermetic.derivation.value import Fetch, Unpack, inputs_of
+from hermetic.session import Session
 
 
 @click.command()

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from hermetic import plan
+from hermetic.cli.output import write_json
 from hermetic.cli.progress import counted, duration, showing
-from hermetic.cli.session import Session, write_json
-from hermetic.compare import describe
-from hermetic.derivation import Build
+from hermetic.derivation import graph
+from hermetic.derivation.value import Build
 from hermetic.errors import BuildFailure, NotReproducible, UsageError
-from hermetic.faults import translated
+from hermetic.filesystem import translated
+from hermetic.session import Session
+from hermetic.verify.compare import describe
 from hermetic.verify.perturb import NAMES, Perturbations, choose
 from hermetic.verify.verdict import Report, Verdict
 
 if TYPE_CHECKING:
-    from hermetic.instantiate import Instance
+    from hermetic.derivation.instantiate import Instance
 
 
 @click.command()
@@ -119,15 +120,15 @@ def _verify(
     from hermetic.cli.building import Options, realize_derivations
     from hermetic.verify.rebuild import Rebuilder
 
-    work = plan.merge(instances)
-    scope = plan.closure(work.derivations, work.roots.values()) if closure else list(work.roots.values())
+    work = graph.merge(instances)
+    scope = graph.closure(work.derivations, work.roots.values()) if closure else list(work.roots.values())
     builds = {d: drv for d in scope if isinstance(drv := work.derivations[d], Build)}
     if not builds:
         raise UsageError(
             f"{', '.join(work.roots)}: there is nothing to rebuild",
             hint="sources are verified by their hashes in the lock",
         )
-    everything = plan.closure(work.derivations, builds)
+    everything = graph.closure(work.derivations, builds)
     objects = realize_derivations(session, instances, everything, Options(jobs=jobs))
     kept = Path(keep or "verify-differences").absolute() if keep or diffoscope else None
     with showing(verbose=False) as listener, session.store.temp_roots() as protected:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from hermetic.cli.session import Session
-from hermetic.plan import label, path_between
+from hermetic.derivation.graph import label, path_between
+from hermetic.session import Session
 
 
 @click.command()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from hermetic import gc
-from hermetic.cli.session import Session
-from hermetic.collect import Options
+from hermetic.gc import collection
+from hermetic.gc.plan import Options
+from hermetic.session import Session
 
 
 @click.command()
@@ -18,7 +18,9 @@ def command(session: Session, object: str) -> None:
     Prints the root, then objects, each made from the next. Exit code 1: nothing keeps it.
     """
     name = session.object_of(object)
-    chain = gc.why_live(session.existing_store, name, Options(pinned=frozenset(session.pinned_seeds())))
+    chain = collection.why_live(
+        session.existing_store, name, Options(pinned=frozenset(session.pinned_seeds()))
+    )
     if chain is None:
         click.echo(f"nothing keeps {name}; `hermetic gc` would delete it")
         raise click.exceptions.Exit(1)

@@ -15,15 +15,15 @@ from typing import Final
 
 import msgspec
 
-from hermetic import plan
-from hermetic.derivation import Build, Fetch, build_key, inputs_of
+from hermetic.derivation import graph
+from hermetic.derivation.graph import Work
+from hermetic.derivation.value import Build, Fetch, build_key, inputs_of
 from hermetic.errors import HermeticError, SandboxError, StoreError
-from hermetic.fetch import missing
-from hermetic.plan import Work
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Skipped
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.steps import Steps
+from hermetic.sources.fetch import missing
 
 _DOWNLOADS_AT_ONCE: Final = 4
 _TOKEN_POLL: Final = 0.05  # seconds between looks at a jobserver that a make inside a build has emptied
@@ -68,7 +68,7 @@ class Engine:
 
     def pending(self) -> list[str]:
         """What may have to be realized. Fills `objects` with what is there already."""
-        return plan.pending(self.work.derivations, self.work.roots.values(), self._is_realized)
+        return graph.pending(self.work.derivations, self.work.roots.values(), self._is_realized)
 
     def _is_realized(self, drv_id: str) -> bool:
         if drv_id not in self.objects:
@@ -103,7 +103,7 @@ class Engine:
 
     def _run(self, todo: list[str]) -> None:
         members = set(todo)
-        urgency = plan.urgency(self.work.derivations, todo)
+        urgency = graph.urgency(self.work.derivations, todo)
         missing = {d: sum(i in members for i in inputs_of(self.work.derivations[d])) for d in todo}
         uses: dict[str, list[str]] = {d: [] for d in todo}
         for drv_id in todo:
@@ -178,7 +178,7 @@ class Engine:
         return drv_ids
 
     def _note(self, drv_id: str, future: Future[tuple[str, How]], seconds: float) -> None:
-        name = plan.label(self.work.derivations[drv_id])
+        name = graph.label(self.work.derivations[drv_id])
         try:
             self.objects[drv_id], how = future.result()
         except Cancelled:
@@ -196,13 +196,13 @@ class Engine:
             self.listener(Finished(drv_id, name, how, seconds, self.objects[drv_id], unexpected))
 
     def _skip_above(self, failed: str, uses: dict[str, list[str]]) -> None:
-        because = plan.label(self.work.derivations[failed])
+        because = graph.label(self.work.derivations[failed])
         stack = list(uses[failed])
         while stack:
             drv_id = stack.pop()
             if drv_id not in self.outcome.skipped:
                 self.outcome.skipped.append(drv_id)
-                self.listener(Skipped(drv_id, plan.label(self.work.derivations[drv_id]), because))
+                self.listener(Skipped(drv_id, graph.label(self.work.derivations[drv_id]), because))
                 stack += uses[drv_id]
 
     def _content(self, drv_id: str) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from hermetic import tree
-from hermetic.derivation import Build
+from hermetic.derivation.graph import label
+from hermetic.derivation.value import Build
 from hermetic.errors import BuildFailure, BuildTimeout
-from hermetic.faults import translated
-from hermetic.plan import label
+from hermetic.filesystem import translated
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Listener, Phase
 from hermetic.realize.jobserver import INSIDE, Jobserver
@@ -59,7 +59,6 @@ def specification(drv: Build, mounts: tuple[Mount, ...], timeout: float | None) 
         mounts=mounts,
         links=dict(drv.links),
         timeout=timeout,
-        user_namespaces="user-namespaces" in drv.allow,
     )
 
 

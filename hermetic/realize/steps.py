@@ -13,17 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hermetic.derivation import Build, Derivation, Fetch, Unpack, build_key
+from hermetic.derivation.graph import label
+from hermetic.derivation.value import Build, Derivation, Fetch, Unpack, build_key
 from hermetic.errors import ArchiveError, BuildFailure, HermeticError, PatchError
-from hermetic.lock import Pin
-from hermetic.plan import label
+from hermetic.project.lock import Pin
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import How, Listener, Phase, Started, Waiting
-from hermetic.store import Realisation, Stopped, Store
+from hermetic.store.flocks import Stopped
+from hermetic.store.records import Realisation
+from hermetic.store.store import Store
 from hermetic.tree import Unstorable
 
 if TYPE_CHECKING:
-    from hermetic.fetch import Fetcher
+    from hermetic.sources.fetch import Fetcher
 
 
 class Executor(Protocol):
@@ -158,7 +160,7 @@ class Steps:
         return self._build(drv_id, drv, inputs, space, timeout)
 
     def _unpack(self, drv: Unpack, source: Path, space: Path) -> Path:
-        from hermetic import archive, patching
+        from hermetic.sources import archive, patching
 
         tree = space / "tree"
         tree.mkdir()
@@ -261,7 +263,7 @@ class Steps:
         )
 
     def _download(self, pin: Pin) -> Path:
-        from hermetic import fetch  # slow to load, and most runs fetch nothing
+        from hermetic.sources import fetch  # slow to load, and most runs fetch nothing
 
         try:
             return self._the_fetcher().fetch(pin)

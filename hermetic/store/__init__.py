@@ -13,10 +13,3 @@
 The arguments why it holds together: `registering` (adding), `protect` (collection beside builds),
 `workspaces` (leftovers), `database` (damage), `sentinel` (altered objects).
 """
-
-from hermetic.store.core import Store
-from hermetic.store.flocks import Stopped
-from hermetic.store.protect import TempRoots
-from hermetic.store.records import Info, Realisation, Reference, Root
-
-__all__ = ["Info", "Realisation", "Reference", "Root", "Stopped", "Store", "TempRoots"]

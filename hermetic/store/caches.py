@@ -10,9 +10,9 @@ from typing import Final
 
 from blake3 import blake3
 
-from hermetic import glance
+from hermetic.store import quick
 from hermetic.errors import StoreError
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 from hermetic.store.layout import Layout, write_atomically
 
 EVALUATIONS: Final = 32  # how many are kept
@@ -41,14 +41,14 @@ def find_log(layout: Layout, label: str) -> Path | None:
 
 def get_evaluation(layout: Layout, key: str) -> bytes | None:
     """What was put under a key; None when there is nothing, or it is damaged."""
-    return glance.cached(os.fspath(layout.eval), key)
+    return quick.cached(os.fspath(layout.eval), key)
 
 
 def put_evaluation(layout: Layout, key: str, data: bytes) -> None:
     """Keep an evaluation, and let go of the oldest. A cache: what cannot be written is not."""
     with suppress(StoreError):
-        path = layout.eval / glance.file_of(key)
-        write_atomically(path, blake3(data).digest(glance.DIGEST_BYTES) + data)
+        path = layout.eval / quick.file_of(key)
+        write_atomically(path, blake3(data).digest(quick.DIGEST_BYTES) + data)
         with translated(layout.eval, "read"):
             files = [(p.stat().st_mtime_ns, p) for p in layout.eval.iterdir() if not p.name.startswith(".")]
             for _, old in sorted(files, reverse=True)[EVALUATIONS:]:

@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from hermetic import faults, glance, reading
+from hermetic import filesystem
+from hermetic.store import quick
+from hermetic import filesystem
 from hermetic.errors import StoreError
 from hermetic.store import flocks
 from hermetic.store.layout import write_atomically
@@ -182,7 +184,7 @@ class Database:
         where = str(self.path)
         can_be_full = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
         if code == sqlite3.SQLITE_FULL or (can_be_full and _full(where)):
-            return faults.full(where, "write")
+            return filesystem.full(where, "write")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(
             error, sqlite3.InterfaceError
         ):
@@ -229,11 +231,11 @@ class Database:
         self._note_good()
 
     def _check_header(self) -> tuple[int, int]:
-        with faults.translated(self.path, "read"):
+        with filesystem.translated(self.path, "read"):
             for path in (self.path, self._beside("-wal"), self._beside("-shm")):
                 _refuse_odd(path)
             try:
-                with os.fdopen(reading.opened(str(self.path)), "rb", buffering=0) as file:
+                with os.fdopen(filesystem.opened(str(self.path)), "rb", buffering=0) as file:
                     header = file.read(100)
                     status = os.fstat(file.fileno())
             except FileNotFoundError:
@@ -274,7 +276,7 @@ class Database:
 
     def _last_good(self) -> tuple[int, int] | None:
         try:
-            size, time = reading.whole(str(self._checked), glance.NOTE).split()
+            size, time = filesystem.whole(str(self._checked), quick.NOTE).split()
             return int(size), int(time)
         except (OSError, ValueError):
             return None
@@ -297,7 +299,7 @@ def _refuse_odd(path: Path) -> None:
     with suppress(FileNotFoundError):
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode):
-            raise corrupt(path, f"it is {reading.kind(mode)}")
+            raise corrupt(path, f"it is {filesystem.kind(mode)}")
 
 
 def corrupt(path: Path, what: str) -> StoreError:
@@ -315,7 +317,7 @@ def create(path: Path) -> None:
 
     part = path.with_name(f".{os.urandom(6).hex()}.part")
     try:
-        with faults.translated(path, "create"):
+        with filesystem.translated(path, "create"):
             part.write_bytes(b"")  # SQLite's own words for a missing permission say little
         connection = sqlite3.connect(part, isolation_level=None)
         try:
@@ -328,11 +330,11 @@ def create(path: Path) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
         finally:
             connection.close()
-        with faults.translated(path, "create"):
+        with filesystem.translated(path, "create"):
             part.rename(path)
     except sqlite3.Error as error:
         if _full(os.fspath(path)):
-            raise faults.full(os.fspath(path), "create") from error
+            raise filesystem.full(os.fspath(path), "create") from error
         raise StoreError(f"cannot create {path}: {error}") from error
     finally:
         for left in (part, part.with_name(part.name + "-wal"), part.with_name(part.name + "-shm")):

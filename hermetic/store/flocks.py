@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from hermetic import reading
+from hermetic import filesystem
 from hermetic.errors import StoreError
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 
 _FIRST_WAIT: Final = 0.005  # seconds
 _LONGEST_WAIT: Final = 0.1
@@ -150,6 +150,6 @@ def _wait_for(path: Path, on_wait: Callable[[str], None] | None, stop: threading
 def holder_of(path: Path) -> str:
     """Who holds a lock, in words; empty when that is not known."""
     try:
-        return reading.whole(str(path), _MOST).split(b"\n", 1)[0].decode(errors="replace")
+        return filesystem.whole(str(path), _MOST).split(b"\n", 1)[0].decode(errors="replace")
     except OSError:
         return ""

@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from hermetic import glance, reading
+from hermetic.store import quick
+from hermetic import filesystem
 from hermetic.errors import StoreError
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 
 VERSION: Final = 1
 RESERVE: Final = 1 << 20  # bytes
@@ -27,6 +28,7 @@ class Layout:
     Attributes:
         root: the folder that holds the objects. meta: `.hermetic` in it.
         tmp: workspaces. trash: what waits to be deleted. failed: kept folders of failed builds.
+        downloads: where downloads wait until they are whole; they survive an interruption.
         reserve: a file of some size, so that a collection can write on a full disk once it is removed.
     """
 
@@ -46,6 +48,7 @@ class Layout:
         self.realisations = meta / "realisations"
         self.manifests = meta / "manifests"
         self.eval = meta / "eval"
+        self.downloads = meta / "download"
         self.gc_lock = self.locks / "gc.lock"
         self.tmp_lock = self.locks / "tmp.lock"
         self.database_lock = self.locks / "db.lock"
@@ -71,7 +74,7 @@ class Layout:
         """
         with translated(self.version, "read"):
             try:
-                text = reading.whole(str(self.version), glance.NOTE)
+                text = filesystem.whole(str(self.version), quick.NOTE)
             except (FileNotFoundError, NotADirectoryError):
                 return False
         if text.strip() == b"%d" % VERSION:
@@ -102,7 +105,7 @@ class Layout:
                 continue
             if not stat.S_ISDIR(mode):
                 raise StoreError(
-                    f"{path} is {reading.kind(mode)}, and should be a folder",
+                    f"{path} is {filesystem.kind(mode)}, and should be a folder",
                     hint="move it away; the next command makes the folder anew",
                 )
         return complete

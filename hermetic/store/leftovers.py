@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 from hermetic.store import flocks, roots, workspaces
 from hermetic.store.names import is_object_name
 
 if TYPE_CHECKING:
-    from hermetic.store.core import Store
+    from hermetic.store.store import Store
 
 LOG_DAYS: Final = 7  # how long the log of a build stays that left nothing in the store
 _PART_DAYS: Final = 1 / 24

@@ -25,9 +25,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from hermetic.errors import StoreError
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 from hermetic.store import sentinel
-from hermetic.store.core import Store
+from hermetic.store.store import Store
 from hermetic.store.workspaces import make_movable
 from hermetic.tree import Manifest
 

@@ -35,8 +35,8 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from hermetic import reading
-from hermetic.faults import translated
+from hermetic import filesystem
+from hermetic.filesystem import translated
 from hermetic.store import flocks
 from hermetic.store.layout import Layout
 
@@ -141,7 +141,7 @@ def living(layout: Layout, *, clear: bool = False) -> dict[str, tuple[str, ...]]
             os.close(free)
             continue
         with suppress(FileNotFoundError):
-            who, *names = reading.whole(str(path), _MOST).decode(errors="replace").split("\n")
+            who, *names = filesystem.whole(str(path), _MOST).decode(errors="replace").split("\n")
             key = who if who not in result else f"{who} [{path.name}]"
             result[key] = tuple(name for name in names if name)
     return result

@@ -12,7 +12,7 @@ import msgspec
 
 from hermetic import tree
 from hermetic.errors import StoreError
-from hermetic.faults import full, translated
+from hermetic.filesystem import full, translated
 from hermetic.store import database, flocks, protect, records, registering, sentinel
 from hermetic.store.layout import Layout, write_atomically
 from hermetic.store.names import content_hash_of, is_object_name

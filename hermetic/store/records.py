@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hermetic import reading
+from hermetic import filesystem
 from hermetic.hashing import is_digest
 from hermetic.store.names import is_object_name
 
@@ -137,7 +137,7 @@ def decode(data: bytes) -> Realisation | None:
 def read(path: Path) -> Realisation | None:
     """The realisation in a record; None where there is none, it is damaged, or bears the name of another."""
     try:
-        found = decode(reading.whole(str(path), _MOST))
+        found = decode(filesystem.whole(str(path), _MOST))
     except OSError:
         return None
     return found if found is not None and path.name == f"{found.drv_id}.json" else None

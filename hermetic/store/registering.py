@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hermetic import tree
 from hermetic.errors import StoreError
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 from hermetic.store import disk, protect, records, sentinel, workspaces
 from hermetic.store.layout import Layout, write_atomically
 from hermetic.store.names import content_hash_of, object_name

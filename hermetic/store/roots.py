@@ -20,7 +20,7 @@ from typing import Final
 from blake3 import blake3
 
 from hermetic.errors import StoreError, UsageError
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 from hermetic.store.layout import Layout
 from hermetic.store.names import is_object_name
 from hermetic.store.records import Root

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hermetic.glance import digest, fits
+from hermetic.store.quick import digest, fits
 from hermetic.tree import Manifest
 
 __all__ = ["choose", "fits", "take"]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hermetic import tree
 from hermetic.errors import BuildFailure, StoreError
-from hermetic.faults import explain, translated
+from hermetic.filesystem import explain, translated
 from hermetic.store import flocks
 from hermetic.store.layout import Layout
 

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import Final
 
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 from hermetic.tree.copying import copy_file
 from hermetic.tree.kinds import Unstorable, is_root, refused
 

@@ -11,7 +11,7 @@ import os
 import stat
 from typing import Final
 
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 from hermetic.tree.kinds import refused
 
 CHUNK: Final = 1 << 20

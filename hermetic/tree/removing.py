@@ -9,7 +9,7 @@ import errno
 import os
 from typing import Final
 
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 from hermetic.tree.kinds import is_root
 
 _DEEP: Final = 64  # nesting at which folders are moved up, so that few are open and no path grows too long

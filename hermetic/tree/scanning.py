@@ -13,7 +13,7 @@ from typing import Final
 from blake3 import blake3
 
 from hermetic.errors import StoreError
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 from hermetic.tree.kinds import refused
 from hermetic.tree.manifest import Entry, Kind, Manifest
 

@@ -10,9 +10,8 @@ from typing import Final
 
 import msgspec
 
-from hermetic.errors import UsageError
+from hermetic.errors import UsageError, did_you_mean
 from hermetic.sandbox.spec import SandboxSpec
-from hermetic.suggest import did_you_mean
 
 NAMES: Final = {
     "place": "work folder and inputs lie at other host paths, on another file system where there is one, "

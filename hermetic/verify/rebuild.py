@@ -23,16 +23,17 @@ from typing import Final
 from msgspec.structs import replace
 
 from hermetic import tree
-from hermetic.compare import BuildFacts, compare_trees
-from hermetic.derivation import Build, inputs_of
+from hermetic.derivation.graph import label
+from hermetic.derivation.value import Build, inputs_of
 from hermetic.errors import HermeticError, SandboxError, StoreError
-from hermetic.plan import label
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Failed, Finished, Listener, Planned, Started
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.sandbox.spec import Mount, SandboxSpec
-from hermetic.store import Store, flocks
+from hermetic.store import flocks
+from hermetic.store.store import Store
+from hermetic.verify.compare import BuildFacts, compare_trees
 from hermetic.verify.perturb import CLOCK_OFFSET, Perturbations, perturbed
 from hermetic.verify.reorder import unlike
 from hermetic.verify.verdict import Verdict

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from hermetic.faults import translated
+from hermetic.filesystem import translated
 
 
 def unlike(copy: str | os.PathLike[str], original: str | os.PathLike[str]) -> None:

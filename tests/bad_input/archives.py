@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from random import Random
 
-from hermetic.fetch.fetcher import finished_path
+from hermetic.sources.fetch.fetcher import finished_path
 from tests.bad_input import mutate
 from tests.bad_input.case import Case, on
 from tests.bad_input.world import COMPRESSORS, Place, World, lock_text, pin, tar, zipped

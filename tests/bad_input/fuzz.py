@@ -18,10 +18,12 @@ from pathlib import Path
 from types import FunctionType
 from typing import Final
 
-from hermetic import archive, lock, patching, published, recipe
 from hermetic.errors import HermeticError
+from hermetic.project import lock, recipe
+from hermetic.sources import archive, patching
+from hermetic.store import published
 from tests.bad_input import world
-from tests.test_compare_formats import SAMPLES, compare
+from tests.unit.test_compare_formats import SAMPLES, compare
 
 
 def _patch(data: bytes) -> None:

@@ -13,12 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from hermetic import plan, tree
-from hermetic.cli.session import Session
-from hermetic.store import Store, integrity
+from hermetic import tree
+from hermetic.derivation.graph import label
+from hermetic.session import Session
+from hermetic.store import integrity
+from hermetic.store.store import Store
 from tests.faults.traces import Watch, adopting
-from tests.servers import Server, ranged, serving
-from tests.small_project import Project, Ran, archive, make_template
+from tests.support.project import Project, Ran, archive, make_template
+from tests.support.servers import Server, ranged, serving
 
 TARGETS: Final = ("top",)
 WITHIN: Final = 90.0  # seconds for any one process; more is a hang
@@ -126,7 +128,7 @@ class Bench:
             made = store.realisations()
             self.realisations = {one.drv_id: one.object for one in made}
             self.objects = {
-                plan.label(graph[i]): o for i, o in self.realisations.items() if i in graph.derivations
+                label(graph[i]): o for i, o in self.realisations.items() if i in graph.derivations
             }
             self.rooted = {root.object for root in store.roots()}
         with self.copy(self.full) as store_path:

@@ -42,11 +42,11 @@ _STAND_FOR: Final[tuple[tuple[str, frozenset[str], str], ...]] = (
     ("store/registering.py", frozenset({"__init__"}), "hash"),
     ("store/registering.py", frozenset({"put", "_in_place", "sync"}), "rename"),
     ("store/registering.py", frozenset(), "register"),
-    ("store/core.py", frozenset({"record"}), "register"),
-    ("hermetic/gc.py", frozenset(), "gc"),
-    ("hermetic/fetch/", frozenset(), "fetch"),
-    ("hermetic/archive/", frozenset(), "unpack"),
-    ("hermetic/patching/", frozenset(), "unpack"),
+    ("store/store.py", frozenset({"record"}), "register"),
+    ("hermetic/gc/", frozenset(), "gc"),
+    ("hermetic/sources/fetch/", frozenset(), "fetch"),
+    ("hermetic/sources/archive/", frozenset(), "unpack"),
+    ("hermetic/sources/patching/", frozenset(), "unpack"),
     ("realize/local.py", frozenset(), "build"),
     ("sandbox/client.py", frozenset(), "build"),
 )
@@ -96,8 +96,8 @@ class Victim:
             self._move_clock()
         if "limits" in self.spec:
             # Who waits for half a minute in earnest does here for less: the same code, other numbers.
-            from hermetic.fetch import machine
-            from hermetic.fetch.http import Limits
+            from hermetic.sources.fetch import machine
+            from hermetic.sources.fetch.http import Limits
 
             vars(machine)["Limits"] = partial(Limits, **self.spec["limits"])
         if self.where or "counts" in self.spec:

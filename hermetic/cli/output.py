@@ -1,0 +1,31 @@
+"""What several commands print: values as JSON, and the operating system's refusals in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import msgspec
+
+from hermetic.errors import HermeticError, StoreError
+
+
+def from_os_error(error: OSError) -> HermeticError:
+    """An operating system's refusal that no layer below has put in words."""
+    where = f"{error.filename}: " if error.filename else ""
+    hints: dict[int | None, str] = {
+        errno.ENOSPC: "free some space (`hermetic gc` may help); nothing half-written stays",
+        errno.EDQUOT: "the quota is used up; `hermetic gc` may help",
+        errno.EACCES: "check who owns it, or choose another store with --store",
+        errno.EROFS: "choose another store with --store",
+        errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    }
+    return StoreError(f"{where}{error.strerror or error}", hint=hints.get(error.errno))
+
+
+def write_json(value: Any) -> None:
+    """Print a value as indented JSON on stdout."""
+    import sys
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + os.linesep)

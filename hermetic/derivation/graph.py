@@ -1,0 +1,135 @@
+"""Decisions about graphs, made from values alone: what is missing, what comes first, what depends on what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from hermetic.derivation.instantiate import Instance
+from hermetic.derivation.value import Build, Derivation, Fetch, Unpack, inputs_of
+from hermetic.project.lock import Pin
+
+Derivations = Mapping[str, Derivation]
+
+
+def label(drv: Derivation) -> str:
+    """What a derivation is called in front of people: `zlib-1.3.1 (aarch64)`."""
+    name = f"{drv.name}-{drv.version}"
+    if isinstance(drv, Build):
+        return f"{name} ({drv.system.split('-')[0]})"
+    return f"{name} ({'source' if isinstance(drv, Fetch) else 'unpacked'})"
+
+
+def closure(derivations: Derivations, roots: Iterable[str]) -> list[str]:
+    """All that `roots` need, themselves included, inputs before what needs them."""
+    order: dict[str, None] = {}
+    stack = [(root, False) for root in roots]
+    while stack:
+        drv_id, inputs_done = stack.pop()
+        if drv_id in order:
+            continue
+        if inputs_done:
+            order[drv_id] = None
+        else:
+            stack.append((drv_id, True))
+            stack += [(i, False) for i in reversed(inputs_of(derivations[drv_id])) if i not in order]
+    return list(order)
+
+
+def direct(derivations: Derivations, inputs: Iterable[str]) -> list[str]:
+    """Those of `inputs` that none of the others brings along."""
+    chosen = list(inputs)
+    below = {i: set(closure(derivations, [i])) - {i} for i in chosen}
+    return [i for i in chosen if not any(i in below[other] for other in chosen)]
+
+
+def referrers(derivations: Derivations) -> dict[str, list[str]]:
+    """For each derivation those that have it as a direct input."""
+    found: dict[str, list[str]] = {drv_id: [] for drv_id in derivations}
+    for drv_id, drv in derivations.items():
+        for needed in inputs_of(drv):
+            found[needed].append(drv_id)
+    return found
+
+
+def path_between(derivations: Derivations, start: str, end: str) -> list[str] | None:
+    """The shortest chain of inputs from `start` down to `end`, both included; None where there is none."""
+    came_from: dict[str, str] = {start: start}
+    queue = [start]
+    for drv_id in queue:  # grows while it is walked
+        if drv_id == end:
+            chain = [end]
+            while chain[-1] != start:
+                chain.append(came_from[chain[-1]])
+            return chain[::-1]
+        for needed in inputs_of(derivations[drv_id]):
+            if needed not in came_from:
+                came_from[needed] = drv_id
+                queue.append(needed)
+    return None
+
+
+class Work(msgspec.Struct, frozen=True):
+    """Several instantiated targets as one piece of work.
+
+    Attributes:
+        roots: target label to derivation id.
+    """
+
+    roots: dict[str, str]
+    derivations: dict[str, Derivation]
+    pins: dict[str, Pin]
+    timeouts: dict[str, int]
+    expected: dict[str, str]
+
+
+def pending(derivations: Derivations, roots: Iterable[str], done: Callable[[str], bool]) -> list[str]:
+    """What may have to be realized, inputs first. Nothing below a derivation that is done is looked at.
+
+    It is an upper bound: early cutoff may spare some of it.
+    """
+    needed: set[str] = set()
+    stack = list(roots)
+    while stack:
+        drv_id = stack.pop()
+        if drv_id not in needed and not done(drv_id):
+            needed.add(drv_id)
+            stack += inputs_of(derivations[drv_id])
+    return [d for d in closure(derivations, roots) if d in needed]
+
+
+def urgency(derivations: Derivations, todo: Iterable[str]) -> dict[str, int]:
+    """How much work hangs on each derivation: what is started first when there is a choice.
+
+    The length of the longest way up to a root. A step's own length is taken from the size of its
+    source archive, the best guess that needs no memory of earlier runs.
+    """
+    members = list(todo)
+    above: dict[str, int] = {}
+    uses = referrers({d: derivations[d] for d in closure(derivations, members)})
+    for drv_id in reversed(closure(derivations, members)):
+        heights = [above[r] for r in uses[drv_id] if r in above]
+        above[drv_id] = max(heights, default=0) + _weight(derivations, drv_id)
+    return {d: above[d] for d in members}
+
+
+def _weight(derivations: Derivations, drv_id: str) -> int:
+    drv = derivations[drv_id]
+    if isinstance(drv, Fetch):
+        return drv.size
+    if isinstance(drv, Unpack):
+        return 1
+    return 1 + sum(_weight(derivations, f) for s in drv.sources.values() for f in inputs_of(derivations[s]))
+
+
+def merge(instances: Iterable[Instance]) -> Work:
+    """One piece of work from several targets; what they share is there once."""
+    work = Work({}, {}, {}, {}, {})
+    for instance in instances:
+        work.roots[instance.target.label] = instance.graph.root
+        work.derivations.update(instance.graph.derivations)
+        work.pins.update(instance.pins)
+        work.timeouts.update(instance.timeouts)
+        work.expected.update(instance.expected)
+    return work

@@ -1,0 +1,403 @@
+"""Recipes + lock + target → a graph of derivations. Pure: a function of the project's files.
+
+The environment that every build gets is made here (`_environment`), so all that a build can see stands in
+its derivation. `docs/recipes.md` says the same from a recipe author's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from hermetic.derivation.environment import OVERRIDABLE, Inputs, Side, logical, standard
+from hermetic.derivation.value import Build, Derivation, Fetch, Graph, Patch, Unpack, derivation_id
+from hermetic.errors import RecipeError, UsageError, did_you_mean, nearest
+from hermetic.project import lock as locks
+from hermetic.project import recipe as recipes
+from hermetic.project.files import Files
+from hermetic.project.lock import Lock, Pin
+from hermetic.project.recipe import Recipe
+from hermetic.project.toml import toml_line
+from hermetic.project.worktree import DIRECTORY, LOCK_FILE, PATCH_DIRECTORY
+from hermetic.systems import BUILD_SYSTEM, SYSTEMS, System
+
+SHELL: Final = "busybox"  # the recipe behind /bin/sh in every sandbox
+
+SOURCE_DIR: Final = "/build/source"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What was asked for on the command line, e.g. `cpython-3.13.15-aarch64`.
+
+    Attributes:
+        label: the target as it is shown.
+        versions: source name to the version asked for, where it is not the default.
+    """
+
+    label: str
+    recipe: str
+    system: System
+    versions: dict[str, str] = {}
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """An instantiated target: the graph, and what realizing it needs that is not hashed.
+
+    Attributes:
+        pins: derivation id of each fetch to its lock entry (which knows mirrors).
+        timeouts: derivation id of each build to its time limit in seconds.
+        seeds: derivation ids of the prebuilt binaries.
+        expected: derivation id to the content hash that the lock expects of its output, where it does.
+    """
+
+    target: Target
+    graph: Graph
+    pins: dict[str, Pin]
+    timeouts: dict[str, int]
+    seeds: tuple[str, ...]
+    expected: dict[str, str] = {}
+
+
+class Evaluator:
+    """Instantiates targets from one set of project files. Recipes are parsed when first needed."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.lock: Lock = locks.parse(files[LOCK_FILE], LOCK_FILE)
+        self._recipes: dict[str, Recipe] = {}
+        self._default_toolchain: str | UnsetType | None = UNSET
+        recipe_files = (f.split("/") for f in files if f.startswith(f"{DIRECTORY}/"))
+        self.names = tuple(sorted(parts[1] for parts in recipe_files if parts[2:] == ["recipe.toml"]))
+        self.known = frozenset(self.names)
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of that name, which must exist."""
+        found = self._recipes.get(name)
+        if found is None:
+            found = self._recipes[name] = recipes.parse(self.files[recipes.path_of(name)], name)
+        return found
+
+    def version_of(self, recipe: Recipe, versions: Mapping[str, str]) -> str:
+        """The version of a recipe's output. `versions`: source name to the version asked for."""
+        if recipe.source is None:
+            return recipe.version if isinstance(recipe.version, str) else ""
+        return self.lock.pin(recipe.source, versions.get(recipe.source)).version
+
+    def recipe_for(self, name: str, versions: Mapping[str, str]) -> Recipe:
+        """The recipe of that name, which must exist, as it is for the chosen versions of sources."""
+        recipe = self.recipe(name)
+        if not isinstance(recipe.version, dict):
+            return recipe
+        return recipe.for_version(self.version_of(recipe, versions))
+
+    def default_toolchain(self) -> str | None:
+        """The toolchain of recipes that name none: the one whose `[provides]` table says `default = true`.
+
+        Raises:
+            RecipeError: two say so.
+        """
+        if self._default_toolchain is UNSET:
+            # Only recipes whose text has the word are parsed: most projects have hundreds that do not.
+            candidates = [n for n in self.names if b"provides" in self.files[recipes.path_of(n)]]
+            found = [n for n in candidates if (p := self.recipe(n).provides) is not None and p.default]
+            if len(found) > 1:
+                raise RecipeError(
+                    f"{recipes.path_of(found[1])}: [provides]: default = true, and so says {found[0]}",
+                    hint="a project has one default toolchain; other recipes name theirs as `toolchain`",
+                )
+            self._default_toolchain = found[0] if found else None
+        return self._default_toolchain
+
+    def parse_target(self, text: str) -> Target:
+        """Read `NAME[-VERSION][-ARCH]`.
+
+        Raises:
+            UsageError: no such recipe, version or system, with the nearest there is.
+        """
+        rest, system = text, BUILD_SYSTEM
+        for arch, candidate in SYSTEMS.items():
+            if text.endswith(f"-{arch}"):
+                rest, system = text.removesuffix(f"-{arch}"), candidate
+        if rest in self.known:
+            return self._checked(Target(text, rest, system))
+        for name in sorted(self.names, key=len, reverse=True):
+            if rest.startswith(f"{name}-"):
+                source, version = self.recipe(name).source, rest.removeprefix(f"{name}-")
+                if source and version in self.lock.sources.get(source, {}):
+                    return self._checked(Target(text, name, system, {source: version}))
+        raise self._unknown_target(text, rest)
+
+    def _checked(self, target: Target) -> Target:
+        supported = self.recipe_for(target.recipe, target.versions).systems
+        if target.system.arch not in supported:
+            raise UsageError(
+                f"{target.recipe} is not made for {target.system.arch}",
+                hint=f"its recipe supports: {', '.join(supported)}",
+            )
+        return target
+
+    def _unknown_target(self, text: str, rest: str) -> UsageError:
+        for name in sorted(self.names, key=len, reverse=True):
+            if rest.startswith(f"{name}-"):
+                source, tail = self.recipe(name).source, rest.removeprefix(f"{name}-")
+                versions = self.lock.sources.get(source, {}) if source else {}
+                if tail[:1].isdigit():
+                    return UsageError(
+                        f"no version {tail!r} of {name} is pinned in {LOCK_FILE}",
+                        hint=f"pinned: {', '.join(versions)}; `hermetic lock --update {source}` pins another",
+                    )
+                return UsageError(f"unknown system {tail!r} in {text!r}", hint=did_you_mean(tail, SYSTEMS))
+        known = [*self.names, *(f"{n}-{a}" for n in self.names for a in SYSTEMS)]
+        near = nearest(text, known)
+        hint = f"did you mean {near!r}?" if near else f"recipes: {', '.join(self.names)}"
+        return UsageError(f"unknown target {text!r}", hint=hint)
+
+    def instantiate(self, target: Target) -> Instance:
+        """The graph of derivations behind a target.
+
+        Raises:
+            RecipeError: an unknown input, source or patch, a cycle, an unsupported system.
+        """
+        run = _Instantiation(self, target.versions)
+        root = run.output_of(target.recipe, target.system)
+        graph = Graph(root=root, derivations=run.derivations)
+        expected = {
+            drv_id: content
+            for drv_id, drv in graph.derivations.items()
+            if isinstance(drv, Build) and (content := self._expected(drv)) is not None
+        }
+        return Instance(target, graph, run.pins, run.timeouts, tuple(sorted(run.seeds)), expected)
+
+    def _expected(self, drv: Build) -> str | None:
+        return self.lock.expect.get(drv.system, {}).get(f"{drv.name}-{drv.version}")
+
+
+class _Instantiation:
+    """The state of one instantiation: each (recipe, system) gives one derivation."""
+
+    def __init__(self, evaluator: Evaluator, versions: Mapping[str, str]) -> None:
+        self.evaluator = evaluator
+        self.versions = versions
+        self.derivations: dict[str, Derivation] = {}
+        self.pins: dict[str, Pin] = {}
+        self.timeouts: dict[str, int] = {}
+        self.seeds: set[str] = set()
+        self._recipes: dict[str, Recipe] = {}  # as they are for these versions
+        self._done: dict[tuple[str, str], str] = {}  # (recipe, arch) to derivation id
+        self._sources: dict[tuple[str, tuple[Patch, ...]], str] = {}
+
+    def output_of(self, name: str, system: System) -> str:
+        """Derivation id of a recipe for a host system.
+
+        A depth-first walk on a stack of its own: graphs may be deeper than Python's. What lies on the
+        stack is the way from the root to what is at hand; meeting one of those again is a cycle.
+        """
+        way: list[tuple[Recipe, System, Inputs, Iterator[Side]]] = [self._enter(name, system)]
+        on_way = {(name, system.arch)}
+        while True:
+            recipe, host, inputs, rest = way[-1]
+            for child, side in rest:
+                key = (child, side.arch)
+                if key in on_way:
+                    names = [r.name for r, *_ in way]
+                    ring = " → ".join([*names[names.index(child) :], child])
+                    raise self._error(recipe, f"a cycle of inputs: {ring}", child, "break it in one of these")
+                if key not in self._done:
+                    self._check_supported(recipe, child, side)
+                    way.append(self._enter(child, side))
+                    on_way.add(key)
+                    break
+            else:
+                key = (recipe.name, host.arch)
+                self._done[key] = self._instantiate(recipe, host, inputs)
+                way.pop()
+                on_way.discard(key)
+                if not way:
+                    return self._done[key]
+
+    def _enter(self, name: str, system: System) -> tuple[Recipe, System, Inputs, Iterator[Side]]:
+        recipe = self._recipe(name)
+        inputs = self._inputs(recipe, system)
+        return recipe, system, inputs, iter((*inputs.build, *inputs.host))
+
+    def _recipe(self, name: str) -> Recipe:
+        found = self._recipes.get(name)
+        if found is None:
+            found = self._recipes[name] = self.evaluator.recipe_for(name, self.versions)
+        return found
+
+    def _check_supported(self, parent: Recipe, name: str, system: System) -> None:
+        if system.arch not in self._recipe(name).systems:
+            hint = "a tool that runs while building belongs under build-inputs"
+            raise self._error(parent, f"input {name!r} is not made for {system.arch}", name, hint)
+
+    def _instantiate(self, recipe: Recipe, system: System, inputs: Inputs) -> str:
+        script_file = f"{DIRECTORY}/{recipe.name}/build.sh"
+        script = self.evaluator.files.get(script_file)
+        if script is None:
+            if recipe.source is None:
+                raise self._error(recipe, "there is neither a source nor a build.sh", "name")
+            drv_id = self._unpacked(recipe, recipe.source, self._patches(recipe))
+            if recipe.seed:
+                self.seeds.add(drv_id)
+            return drv_id
+        if recipe.seed:
+            hint = f"remove {script_file}, or the line"
+            raise self._error(recipe, "a seed is prebuilt and has no build.sh", "seed", hint)
+        sources = self._source_trees(recipe)
+        build = Build(
+            name=recipe.name,
+            version=self._version(recipe),
+            system=system.name,
+            cpu=system.cpu,
+            out=logical(system, recipe.name),
+            sources=sources,
+            inputs={logical(s, n): self._done[n, s.arch] for n, s in (*inputs.build, *inputs.host)},
+            links=dict.fromkeys(("/bin/sh", "/usr/bin/env"), f"{logical(BUILD_SYSTEM, SHELL)}/bin/busybox"),
+            env=self._environment(recipe, system, inputs),
+            script=self._text(script_file, script),
+        )
+        drv_id = self._add(build)
+        self.timeouts[drv_id] = recipe.timeout
+        return drv_id
+
+    def _source_trees(self, recipe: Recipe) -> dict[str, str]:
+        sources = {}
+        if recipe.source is not None:
+            sources[SOURCE_DIR] = self._unpacked(recipe, recipe.source, self._patches(recipe))
+        elif recipe.patches:
+            raise self._error(recipe, "patches need a source to apply to", "patches")
+        for directory, source in recipe.extra_sources.items():
+            sources[f"/build/{directory}"] = self._unpacked(recipe, source, ())
+        return sources
+
+    def _inputs(self, recipe: Recipe, system: System) -> Inputs:
+        """The inputs that a recipe names, those that every build has, and what all of them propagate."""
+        build: dict[str, None] = {}
+        linked: dict[str, None] = {}
+        tools: dict[str, None] = {}
+        toolchain = None
+        queue = [(n, build) for n in recipe.build_inputs] + [(n, linked) for n in recipe.host_inputs]
+        if f"{DIRECTORY}/{recipe.name}/build.sh" in self.evaluator.files:
+            queue.append((SHELL, build))
+            toolchain = self._toolchain(recipe)
+            if toolchain is not None:
+                queue.append((toolchain, tools))
+        for name, side in queue:  # grows while it is walked
+            if name in side:
+                continue
+            if name not in self.evaluator.known:
+                hint = did_you_mean(name, self.evaluator.names)
+                raise self._error(recipe, f"unknown input {name!r}", name, hint)
+            side[name] = None
+            brought = self._recipe(name)
+            queue += [(n, side) for n in brought.propagated_host_inputs]
+            queue += [(n, build) for n in brought.propagated_build_inputs]
+        return Inputs(
+            build=tuple((n, BUILD_SYSTEM) for n in sorted(build)),
+            host=tuple((n, system) for n in sorted({**tools, **linked})),
+            linked=tuple(sorted(linked)),
+            toolchain=toolchain,
+        )
+
+    def _toolchain(self, recipe: Recipe) -> str | None:
+        """Name of the recipe that compiles this one."""
+        name = recipe.toolchain
+        if name is None:
+            return self.evaluator.default_toolchain()
+        if name == recipes.NO_TOOLCHAIN:
+            return None
+        known = [n for n in self.evaluator.names if b"provides" in self.evaluator.files[recipes.path_of(n)]]
+        if name not in self.evaluator.known:
+            hint = did_you_mean(name, [*known, recipes.NO_TOOLCHAIN])
+            raise self._error(recipe, f'unknown toolchain "{name}"', "toolchain", hint)
+        if self._recipe(name).provides is None:
+            hint = "a toolchain says in a [provides] table what it gives to builds"
+            raise self._error(recipe, f'"{name}" is not a toolchain', "toolchain", hint)
+        return name
+
+    def _environment(self, recipe: Recipe, system: System, inputs: Inputs) -> dict[str, str]:
+        """The whole environment of the build, but for what depends on the machine's size."""
+        brought = {n: self._recipe(n) for n, _ in (*inputs.build, *inputs.host)}
+        env = standard(recipe, self._version(recipe), system, inputs, brought)
+        if inputs.toolchain is not None:
+            provides = brought[inputs.toolchain].provides
+            assert provides is not None
+            env |= self._filled(brought[inputs.toolchain], provides.env, system)
+        for name in recipe.build_inputs:
+            if (provides := brought[name].provides) is not None:
+                env |= self._filled(brought[name], provides.build_env, BUILD_SYSTEM)
+        for key in recipe.env:
+            if key in env and key not in OVERRIDABLE:
+                message = f'"{key}" is set by hermetic for every build'
+                raise self._error(recipe, message, key, "set it in build.sh")
+        return env | self._filled(recipe, recipe.env, system)
+
+    def _filled(self, recipe: Recipe, env: Mapping[str, str], system: System) -> dict[str, str]:
+        """An `[env]` of a recipe with its placeholders filled in for one system."""
+        words = {"prefix": logical(system, recipe.name)}
+        words |= {f"system.{word}": text for word, text in system.spellings().items()}
+        filled = {}
+        for key, value in env.items():
+            try:
+                filled[key] = recipes.filled(value, words)
+            except KeyError as error:
+                hint = did_you_mean(error.args[0], words)
+                message = f"{key}: unknown placeholder ${{{error.args[0]}}}"
+                raise self._error(recipe, message, key, hint) from None
+        return filled
+
+    def _unpacked(self, recipe: Recipe, source: str, patches: tuple[Patch, ...]) -> str:
+        if (source, patches) not in self._sources:
+            if source not in self.evaluator.lock.sources:
+                hint = did_you_mean(source, self.evaluator.lock.sources)
+                raise self._error(recipe, f"unknown source {source!r}: not in {LOCK_FILE}", "source", hint)
+            pin = self.evaluator.lock.pin(source, self.versions.get(source))
+            fetch = Fetch(pin.name, pin.version, pin.sha256, pin.blake3, pin.size)
+            fetch_id = self._add(fetch)
+            self.pins[fetch_id] = pin
+            drv_id = self._add(Unpack(pin.name, pin.version, fetch_id, patches))
+            self._sources[source, patches] = drv_id
+        return self._sources[source, patches]
+
+    def _patches(self, recipe: Recipe) -> tuple[Patch, ...]:
+        folder = f"{PATCH_DIRECTORY}/{recipe.name}/"
+        patches = []
+        for name in recipe.patches:
+            data = self.evaluator.files.get(folder + name)
+            if data is None:
+                there = [f.removeprefix(folder) for f in self.evaluator.files if f.startswith(folder)]
+                raise self._error(recipe, f"no patch {folder}{name}", name, did_you_mean(name, there))
+            patches.append(Patch(name, self._text(folder + name, data)))
+        return tuple(patches)
+
+    def _version(self, recipe: Recipe) -> str:
+        return self.evaluator.version_of(recipe, self.versions)
+
+    def _add(self, drv: Derivation) -> str:
+        drv_id = derivation_id(drv)
+        self.derivations.setdefault(drv_id, drv)
+        return drv_id
+
+    def _text(self, filename: str, data: bytes) -> str:
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise RecipeError(f"{filename}:{line}: not UTF-8 (byte {data[error.start]:#04x})") from error
+
+    def _error(
+        self, recipe: Recipe, message: str, near: str | None = None, hint: str | None = None
+    ) -> RecipeError:
+        """An error at the line of the recipe that holds `near` (a key, or a quoted value)."""
+        filename = recipes.path_of(recipe.name)
+        text = self.evaluator.files[filename].decode("utf-8", "replace")
+        line = None
+        if near:
+            tables = ((), ("env",), ("provides", "env"), ("provides", "build-env"))
+            line = next((n for table in tables if (n := toml_line(text, table, near))), None)
+            line = line or next((n for n, t in enumerate(text.splitlines(), 1) if f'"{near}"' in t), None)
+        return RecipeError(f"{filename}{f':{line}' if line else ''}: {message}", hint=hint)

@@ -1,0 +1,143 @@
+"""Applies a patch to the files below a folder: all of it, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+from hermetic.errors import PatchError
+from hermetic.sources.patching.applying import apply
+from hermetic.sources.patching.model import Change
+
+
+class Tree:
+    """The files below a folder. Symbolic links are never followed, at no level."""
+
+    def __init__(self, root: Path, patch_name: str) -> None:
+        self.root = root
+        self.patch_name = patch_name
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a file, or None when there is none.
+
+        Raises:
+            PatchError: it is no ordinary file, or a symbolic link is on the way to it.
+        """
+        place = self.root
+        for part in path.split("/"):
+            place = place / part
+            try:
+                mode = place.lstat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as problem:
+                raise PatchError(f"{self.patch_name}: {path}: {problem.strerror}") from None
+            if stat.S_ISLNK(mode):
+                shown = place.relative_to(self.root)
+                raise PatchError(f"{self.patch_name}: {path}: {shown} is a symbolic link")
+        if not stat.S_ISREG(mode):
+            raise PatchError(f"{self.patch_name}: {path} is no ordinary file")
+        try:
+            return place.read_bytes()
+        except OSError as problem:
+            raise PatchError(f"{self.patch_name}: cannot read {path}: {problem.strerror}") from None
+
+
+def apply_to_tree(root: Path, patch_name: str, text: str) -> tuple[str, ...]:
+    """Apply a patch to the files below `root`: all of it, or nothing.
+
+    Files that change get the epoch as their time, so that no build tool thinks one of them newer than what
+    was made from it.
+
+    Returns:
+        The paths that changed, sorted.
+
+    Raises:
+        PatchError: it does not apply, or cannot be written. The tree is as it was.
+    """
+    changes = apply(patch_name, text, Tree(root, patch_name))
+    undo: list[_Undo] = []
+    try:
+        for path in sorted(changes):
+            undo.append(_write(root / path, changes[path]))
+    except OSError as problem:
+        for step in reversed(undo):
+            step.run()
+        where = f" {problem.filename}" if problem.filename else ""
+        raise PatchError(f"{patch_name}: cannot write{where}: {problem.strerror}") from problem
+    for step in undo:
+        step.forget()
+    return tuple(sorted(changes))
+
+
+class _Undo(msgspec.Struct):
+    """How to take back the change of one file: the old file waits under another name until all is done."""
+
+    path: Path
+    kept: Path | None
+    made_folders: list[Path]
+
+    def run(self) -> None:
+        if self.kept is not None:
+            self.kept.replace(self.path)
+        else:
+            self.path.unlink(missing_ok=True)
+        for folder in reversed(self.made_folders):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def forget(self) -> None:
+        if self.kept is not None:
+            self.kept.unlink()
+
+
+def _write(path: Path, change: Change) -> _Undo:
+    made_folders = [folder for folder in reversed(path.parents) if not folder.exists()]
+    undo = _Undo(path, None, made_folders)
+    mode = 0o644
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            kept = _spare_name(path)
+            os.link(path, kept)
+            undo.kept = kept
+        if change.content is None:
+            path.unlink(missing_ok=True)
+        else:
+            if change.executable is not None:
+                mode = mode | 0o111 if change.executable else mode & ~0o111
+            _replace(path, change.content, mode)
+    except OSError:
+        undo.run()
+        raise
+    return undo
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    import tempfile
+
+    handle, name = tempfile.mkstemp(prefix=".hermetic-patch-", dir=path.parent)
+    new = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.utime(file.fileno(), ns=(0, 0))
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _spare_name(path: Path) -> Path:
+    for number in range(1000):
+        spare = path.with_name(f".hermetic-patch-{number}-kept")
+        if not spare.exists():
+            return spare
+    raise FileExistsError(17, "no free name for the old file", str(path))

@@ -1,0 +1,424 @@
+"""The store: objects, realisations, roots, workspaces, locks, logs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+from hermetic.store import quick
+from hermetic import filesystem
+from hermetic import tree
+from hermetic.errors import StoreError
+from hermetic.store import caches, database, flocks, protect, recovering, registering, roots, sentinel, workspaces
+from hermetic.store.layout import Layout
+from hermetic.store.names import content_hash_of, is_object_name, label_of
+from hermetic.store.protect import TempRoots
+from hermetic.store.records import COLUMNS, INFO_COLUMNS, Info, Realisation, Reference, Root, from_row
+
+_DAY = 86400  # seconds
+
+
+class Store:
+    """One store, opened. Safe to use from several threads; any number of processes may have it open.
+
+    Attributes:
+        root: its folder.
+        layout: where things lie in it.
+        database: its database.
+    """
+
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+        """Use `Store.open`."""
+        self.root = root
+        self.read_only = read_only
+        self.layout = Layout(root)
+        self.database = database.Database(
+            self.layout.database,
+            self.layout.database_lock,
+            read_only=read_only,
+            make_room=None if read_only else self._make_room,
+        )
+        self._made_room = False
+        self._temp_roots = TempRoots(self.layout)
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True, read_only: bool = False) -> Store:
+        """Open a store, and clear away what dead processes left in it.
+
+        Args:
+            create: make it when it is not there.
+            read_only: nothing will be written, not even made ready for writing.
+
+        Raises:
+            StoreError: there is none, it is not writable, of another version, or its database is damaged.
+        """
+        store = cls(path.absolute(), read_only=read_only)
+        layout = store.layout
+        if not layout.exists():
+            if read_only or not create:
+                raise StoreError(f"there is no store at {path}")
+            store._create()
+        elif not read_only:
+            layout.check_writable()
+            if not layout.check_folders():
+                layout.make_folders()
+        try:
+            left_open = not read_only and store.database.was_left_open()
+            store.database.check()
+            if left_open:
+                store._recover()
+            if not read_only:
+                store._sweep()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _create(self) -> None:
+        self.layout.make_folders()
+        with flocks.held(self.layout.create_lock):
+            if not self.layout.database.exists():
+                database.create(self.layout.database)
+            self.layout.make_version()
+
+    def _make_room(self) -> bool:
+        """A full disk must not keep us from collecting garbage."""
+        released = self.layout.release_reserve()
+        self._made_room |= released
+        return released
+
+    def _recover(self) -> None:
+        with suppress(StoreError):  # on a full disk, say: the next one will try again
+            recovering.recover(self.layout, self.database)
+
+    def _sweep(self) -> None:
+        try:
+            workspaces.sweep(self.layout)
+        except FileNotFoundError:  # someone was tidy and removed our empty folders
+            self.layout.make_folders()
+
+    def close(self) -> None:
+        """Let go of everything, what `add` and `keep` protected from collection included."""
+        self._temp_roots.close()
+        self.database.close()
+        if self._made_room:  # whoever comes next will need it as we did
+            self._made_room = False
+            self.layout.make_reserve()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what is there
+
+    def path(self, name: str) -> Path:
+        """Path of an object, whether it is there or not."""
+        return self.layout.object(name)
+
+    def realisation(self, drv_id: str) -> Realisation | None:
+        """What a derivation gave, if that is known."""
+        return self._one_realisation("drv_id = ?", drv_id)
+
+    def realisation_by_key(self, build_key: str) -> Realisation | None:
+        """The last thing that was made under a build key."""
+        return self._one_realisation("build_key = ? ORDER BY built_at DESC, drv_id LIMIT 1", build_key)
+
+    def _one_realisation(self, where: str, value: str) -> Realisation | None:
+        rows = self.database.read(f"SELECT {COLUMNS} FROM realisations WHERE {where}", (value,))
+        return self._decoded(rows[0]) if rows else None
+
+    def _decoded(self, row: tuple[object, ...]) -> Realisation:
+        found = from_row(row)
+        if found is None:
+            raise database.corrupt(self.layout.database, f"the realisation of {row[0]!r} is not sound")
+        return found
+
+    def realisations(self) -> list[Realisation]:
+        """All of them, in one query."""
+        rows = self.database.read(f"SELECT {COLUMNS} FROM realisations ORDER BY drv_id")
+        return [self._decoded(row) for row in rows]
+
+    def references(self, after: int = 0) -> list[Reference]:
+        """What each object was made from, one for each realisation, in one query.
+
+        Args:
+            after: only those that were registered later than the one with this id.
+        """
+        rows = self.database.read(
+            "SELECT id, object, system, inputs FROM realisations WHERE id > ? ORDER BY id", (after,)
+        )
+        for row in rows:
+            if not (type(row[1]) is type(row[2]) is type(row[3]) is str):
+                raise database.corrupt(self.layout.database, f"the realisation of {row[1]!r} is not sound")
+        return [
+            Reference(number, name, not system, tuple(inputs.split("\n")) if inputs else ())
+            for number, name, system, inputs in rows
+        ]
+
+    def realisations_of(self, name: str) -> list[Realisation]:
+        """All that gave this object, the newest first."""
+        rows = self.database.read(
+            f"SELECT {COLUMNS} FROM realisations WHERE object = ? ORDER BY built_at DESC, drv_id", (name,)
+        )
+        return [self._decoded(row) for row in rows]
+
+    def objects(self) -> list[Info]:
+        """All registered objects, by name, in one query."""
+        rows = self.database.read(f"SELECT {INFO_COLUMNS} FROM objects ORDER BY name")
+        return [self._info(row) for row in rows]
+
+    def info(self, name: str) -> Info | None:
+        """What is recorded of an object; None when it is not registered."""
+        if not is_object_name(name):
+            return None
+        rows = self.database.read(f"SELECT {INFO_COLUMNS} FROM objects WHERE name = ?", (name,))
+        return self._info(rows[0]) if rows else None
+
+    def _info(self, row: Sequence[Any]) -> Info:
+        found = Info(*row)
+        if not found.is_sound():
+            raise database.unsound_object(self.layout.database, row[0])
+        return found
+
+    def manifest(self, name: str) -> tree.Manifest:
+        """The manifest that was recorded of an object.
+
+        Raises:
+            StoreError: there is none, or it is not the object's.
+        """
+        path = self.layout.manifest(name)
+        try:
+            data = filesystem.whole(str(path), tree.MOST)
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        if tree.content_hash(data) != content_hash_of(name):
+            raise StoreError(f"{path} is not the manifest of {name}")
+        return tree.Manifest.decode(data)
+
+    def intact(self, name: str) -> bool:
+        """Whether an object is registered and, as far as a cheap look can tell, unaltered.
+
+        A sentinel (see `store.sentinel`) that does not fit is no proof of damage, since a store may have
+        been copied: then the object is hashed, and if it is right, the sentinel is taken anew.
+        """
+        rows = self.database.read("SELECT sentinel, last_used FROM objects WHERE name = ?", (name,))
+        if not rows:
+            return False
+        path = os.fspath(self.layout.object(name))
+        mark, last_used = rows[0]
+        if type(mark) is not bytes or type(last_used) is not int:
+            raise database.unsound_object(self.layout.database, name)
+        if not sentinel.fits(path, mark) and not self._still_right(name):
+            return False
+        now = int(time.time())
+        if not self.read_only and now - last_used > _DAY:
+            self.touch([name])
+        return True
+
+    def _still_right(self, name: str) -> bool:
+        path = self.layout.object(name)
+        manifest = registering.right_manifest(self.layout, name)
+        if manifest is None:
+            return False
+        if self.read_only:
+            return True
+        try:
+            tree.canonicalise(path, unshare=False)
+            mark = sentinel.take(os.fspath(path), sentinel.choose(manifest))
+        except (StoreError, OSError):
+            return False
+        with self.database.write() as transaction:
+            transaction.execute("UPDATE objects SET sentinel = ? WHERE name = ?", (mark, name))
+        return True
+
+    def touch(self, names: Iterable[str]) -> None:
+        """Note that objects were used now."""
+        now = int(time.time())
+        with self.database.write() as transaction:
+            transaction.executemany(
+                "UPDATE objects SET last_used = ? WHERE name = ?", [(now, name) for name in names]
+            )
+
+    # -- adding
+
+    def add(
+        self,
+        path: Path,
+        name: str,
+        version: str,
+        *,
+        drv_id: str = "",
+        build_key: str = "",
+        system: str = "",
+        inputs: tuple[str, ...] = (),
+        seconds: float = 0.0,
+        builder: str = "",
+        temp_roots: TempRoots | None = None,
+    ) -> str:
+        """Make a tree a store object, and register what it is the realisation of: one transaction for both.
+
+        Args:
+            path: a directory or file, best in a workspace of this store; it is moved away from there.
+            drv_id, build_key: with neither, no realisation is recorded. The other fields are those of
+                `Realisation`; `inputs` in any order, repeated or not.
+            temp_roots: what shall protect the object from collection; by default, until the store is closed.
+
+        Returns:
+            the object's name.
+
+        Raises:
+            StoreError: nothing was registered, and nothing of it stays in the store.
+        """
+        for one in inputs:
+            if not is_object_name(one):
+                raise StoreError(f"{one!r} is not the name of a store object")
+        label = label_of(name, version)
+        with registering.on_this_file_system(self.layout, path) as here:
+            prepared = registering.Prepared(here, label)
+            keep = temp_roots or self._temp_roots
+            keep.add(prepared.name)
+            realisation = None
+            if drv_id or build_key:
+                realisation = Realisation(
+                    drv_id=drv_id,
+                    build_key=build_key,
+                    object=prepared.name,
+                    name=name,
+                    version=version,
+                    system=system,
+                    inputs=tuple(sorted(set(inputs))),
+                    seconds=round(seconds, 3),
+                    built_at=int(time.time()),
+                    builder=builder,
+                )
+            # A damaged object of this name is replaced by what we have: these bytes are known to be right.
+            there = self.info(prepared.name) is not None
+            replace = there and not self.intact(prepared.name)
+            if not there or replace:
+                prepared.sync()
+            registering.register(self.layout, self.database, prepared, realisation, keep, replace=replace)
+            tree.remove(here)
+        return prepared.name
+
+    def record(self, realisation: Realisation, *, temp_roots: TempRoots | None = None) -> None:
+        """Register one more realisation of an object that is there.
+
+        Raises:
+            StoreError: the object is not registered.
+        """
+        with protect.shared(self.layout):
+            (temp_roots or self._temp_roots).add_locked((realisation.object,))
+            with self.database.write() as transaction:
+                query = "SELECT 1 FROM objects WHERE name = ?"
+                if not transaction.execute(query, (realisation.object,)).fetchone():
+                    raise StoreError(f"{realisation.object} is not in the store")
+                registering.write_realisation(self.layout, transaction, realisation)
+
+    def workspace(self, label: str, *, keep: bool = False) -> AbstractContextManager[Path]:
+        """A private empty folder, removed at the end; see `store.workspaces.workspace`."""
+        return workspaces.workspace(self.layout, label, keep=keep)
+
+    def kept_failures(self, label: str = "") -> list[Path]:
+        """Kept folders of failed builds whose label begins so, the newest first."""
+        return workspaces.kept_failures(self.layout, label)
+
+    def lock(
+        self,
+        key: str,
+        on_wait: Callable[[str], None] | None = None,
+        *,
+        label: str = "",
+        stop: threading.Event | None = None,
+    ) -> AbstractContextManager[None]:
+        """Be the only one to work on `key`, among all processes and threads; see `store.flocks.owned`.
+
+        Raises:
+            Stopped: `stop` was set while waiting.
+        """
+        path = self.layout.locks / f"{key}.build"
+        return flocks.owned(path, label=label, on_wait=on_wait, stop=stop)
+
+    # -- roots
+
+    def temp_roots(self) -> TempRoots:
+        """Protection for objects that this process uses, until it is closed; see `store.protect`."""
+        return TempRoots(self.layout)
+
+    def keep(self, *names: str) -> None:
+        """Protect objects from collection until the store is closed. Look only afterwards whether they are there.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._temp_roots.add(*names)
+
+    def outlive_exec(self) -> None:
+        """Protect what `keep` protects also while another program runs in the place of this one."""
+        self._temp_roots.outlive_exec()
+
+    def add_root(self, name: str, target: str) -> None:
+        """Keep an object, under a name, until the root is removed or changed.
+
+        Raises:
+            StoreError: the object is not registered.
+            UsageError: the name will not do.
+        """
+        with protect.shared(self.layout):
+            self._require(target)
+            roots.add(self.layout, name, target)
+
+    def add_link_root(self, link: Path, target: str) -> None:
+        """Make a link to an object, and keep the object for as long as the link points at it.
+
+        Raises:
+            StoreError: the object is not registered, or something that is no link stands there.
+        """
+        with protect.shared(self.layout):
+            self._require(target)
+            roots.add_link(self.layout, link, target)
+
+    def _require(self, name: str) -> None:
+        if self.info(name) is None:
+            raise StoreError(f"{name} is not in the store")
+
+    def remove_root(self, name: str) -> bool:
+        """Remove a named root, or that of a link given by its path. False: there is none such."""
+        with protect.shared(self.layout):
+            return roots.remove(self.layout, name)
+
+    def roots(self) -> list[Root]:
+        """All permanent roots: named ones and links that still hold."""
+        return roots.permanent(self.layout)
+
+    # -- logs and evaluations
+
+    def log_path(self, drv_id: str, label: str = "") -> Path:
+        """Where the log of a derivation's build is. With a label, `find_log` finds it by that later."""
+        return caches.log_path(self.layout, drv_id, label)
+
+    def find_log(self, label: str) -> Path | None:
+        """The log of the last build under a label, or the newest under one that begins with it."""
+        return caches.find_log(self.layout, label)
+
+    def get_eval(self, key: str) -> bytes | None:
+        """A cached evaluation, or None."""
+        return caches.get_evaluation(self.layout, key)
+
+    def put_answer(self, fingerprint: str, target: str, name: str) -> None:
+        """Note for `hermetic.glance` which object a target of a project is, and how it looks."""
+        rows = self.database.read("SELECT last_used, sentinel FROM objects WHERE name = ?", (name,))
+        if rows:
+            self.put_eval(quick.key_of(fingerprint, target), quick.encode(name, *rows[0]))
+
+    def put_eval(self, key: str, data: bytes) -> None:
+        """Keep an evaluation; the oldest go."""
+        if not self.read_only:
+            with suppress(OSError):
+                caches.put_evaluation(self.layout, key, data)

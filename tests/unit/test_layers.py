@@ -1,0 +1,251 @@
+"""The shape of the code: imports point one way, effects stay where they belong, nothing names one machine."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.project import REPOSITORY
+
+PACKAGE = REPOSITORY / "hermetic"
+LONGEST = 600  # lines of a module
+
+
+def table() -> list[tuple[str, list[str]]]:
+    """The layers, lowest first, each with its pure modules, as ARCHITECTURE.md lists them."""
+    text = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    rows = re.findall(r"^\| `(\w+)/?` \|.*\|([^|]*)\|$", text.partition("| layer |")[2], re.M)
+    return [
+        (name, re.findall(r"`(\w+)`", pure) or (["all"] if pure.strip() == "all" else []))
+        for name, pure in rows
+    ]
+
+
+LAYERS = (*(name for name, _ in table()), "__main__")
+
+# Functions of their arguments: nothing here may know of files, processes, the clock or the network.
+EFFECTS = {
+    "asyncio", "concurrent", "datetime", "fcntl", "httpx", "locale", "multiprocessing", "os", "pathlib",
+    "platform", "random", "secrets", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "tempfile",
+    "threading", "time", "uuid",
+}  # fmt: skip
+
+# What runs in the fork server, started with `-I -S`: the standard library and these alone.
+SERVER = ("__main__", "host", "inside", "seccomp", "syscalls", "clock", "ptrace")
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Every module by its name below the package: `store.core`; of a package, `store.__init__`."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        found[".".join(path.relative_to(PACKAGE).with_suffix("").parts)] = ast.parse(
+            path.read_text(), str(path)
+        )
+    return found
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of all that is imported anywhere, functions and type checking included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(name: str) -> str:
+    """`hermetic.store.core` → `store`."""
+    return name.removeprefix("hermetic.").split(".")[0]
+
+
+def own_imports(tree: ast.AST) -> set[str]:
+    known = {layer(name) for name in modules()}
+    return {layer(n) for n in imports(tree) if n.startswith("hermetic.") and layer(n) in known}
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {layer(name) for name in modules()} - {"__init__"} == set(LAYERS)
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imports_point_one_way(name: str) -> None:
+    if name != "__init__":
+        allowed = set(LAYERS[: LAYERS.index(layer(name)) + 1])
+        assert own_imports(modules()[name]) <= allowed
+
+
+def test_no_module_is_part_of_a_circle() -> None:
+    """Not even by an import inside a function; what serves type checking alone does not count."""
+    edges = {name: needed(name) for name in modules()}
+    done: set[str] = set()
+    for start in edges:
+        way, stack = [start], [iter(sorted(edges[start]))]
+        while stack and start not in done:
+            following = next(stack[-1], None)
+            if following is None:
+                done.add(way.pop())
+                stack.pop()
+            elif following not in done:
+                assert following not in way, " → ".join([*way[way.index(following) :], following])
+                way.append(following)
+                stack.append(iter(sorted(edges[following])))
+
+
+def needed(name: str) -> set[str]:
+    """The modules that a module imports anywhere, but for type checking."""
+    tree = ast.parse(ast.unparse(modules()[name]))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:  # a module of a package, or a name that its `__init__` has
+                parts = f"{node.module}.{alias.name}".removeprefix("hermetic.")
+                parent = parts.rpartition(".")[0]
+                tried = (parts, f"{parts}.__init__", parent, f"{parent}.__init__")
+                found.add(next((m for m in tried if m in modules()), name))
+    return found - {name}
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    assert list(imports(modules()["__init__"])) == []
+    assert list(imports(modules()["cli.__init__"])) == []
+
+
+def test_no_import_is_left_of_a_layer_that_does_not_exist() -> None:
+    for name, tree in modules().items():
+        for imported in imports(tree):
+            if imported.startswith("hermetic."):
+                parts = imported.split(".")[1:]
+                there = {".".join(parts), ".".join(parts[:-1]), f"{'.'.join(parts)}.__init__"}
+                there.add(f"{'.'.join(parts[:-1])}.__init__")
+                assert there & set(modules()), f"{name} imports {imported}"
+
+
+def pure() -> list[str]:
+    found = []
+    for name, chosen in table():
+        inside = [m for m in modules() if m == name or m.startswith(f"{name}.")]
+        wanted = inside if chosen == ["all"] else [f"{name}.{module}" for module in chosen]
+        assert set(wanted) <= set(inside), f"ARCHITECTURE.md names modules that {name} does not have"
+        found += wanted
+    return found
+
+
+def test_something_is_pure() -> None:
+    assert {"errors", "derivation.instantiate", "project.recipe", "gc.plan"} <= set(pure())
+
+
+@pytest.mark.parametrize("name", pure())
+def test_what_is_pure_knows_nothing_of_the_machine(name: str) -> None:
+    tree = modules()[name]
+    assert {i.split(".")[0] for i in imports(tree)} & EFFECTS == set()
+    opened = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "open"]
+    assert opened == []
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_the_sandbox_server_needs_the_standard_library_alone(name: str) -> None:
+    for imported in imports(modules()[f"sandbox.{name}"]):
+        own = (
+            imported == "hermetic.sandbox"
+            or imported.removeprefix("hermetic.sandbox.").split(".")[0] in SERVER
+        )
+        assert own or imported.split(".")[0] in sys.stdlib_module_names, imported
+    assert list(imports(modules()["sandbox.__init__"])) == []
+
+
+def test_nobody_but_the_command_line_prints_or_exits() -> None:
+    found = []
+    for name, tree in modules().items():
+        if layer(name) in ("cli", "__main__"):
+            continue
+        for node in ast.walk(tree):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            said = called in ("print", "exit", "quit", "sys.exit", "breakpoint") or called.startswith(
+                "click."
+            )
+            # A module that is a program of its own, run in another process, has streams of its own.
+            program = name == "store.hasher"
+            streams = isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr")
+            if (
+                said
+                or (streams and not program)
+                or (isinstance(node, ast.Raise) and "SystemExit" in ast.unparse(node))
+            ):
+                found.append(f"{name}:{getattr(node, 'lineno', 0)}: {ast.unparse(node)}")
+    assert found == []
+
+
+def test_only_the_sandbox_ends_processes_the_hard_way() -> None:
+    users = {name for name, tree in modules().items() if "os._exit" in ast.unparse(tree)}
+    assert {layer(name) for name in users} <= {"sandbox"}
+
+
+def test_no_module_is_longer_than_a_person_reads() -> None:
+    lengths = {p.relative_to(REPOSITORY): len(p.read_text().splitlines()) for p in PACKAGE.rglob("*.py")}
+    assert {str(p): n for p, n in lengths.items() if n > LONGEST} == {}
+
+
+def test_every_module_says_what_it_is() -> None:
+    empty = [n for n, tree in modules().items() if tree.body and not ast.get_docstring(tree)]
+    assert [name for name in empty if name not in ("__main__",)] == []
+
+
+# -- what no file may hold
+
+
+def tracked() -> list[Path]:
+    """The files that git knows or would take."""
+    command = ["git", "-C", str(REPOSITORY), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    paths = [REPOSITORY / os.fsdecode(name) for name in listed.split(b"\0") if name]
+    return [p for p in paths if p.is_file() and not p.is_symlink()]
+
+
+def holding(pattern: str) -> list[str]:
+    """`file:line` of every line that matches."""
+    wanted = re.compile(pattern.encode())
+    found = []
+    for path in tracked():
+        data = path.read_bytes()
+        if wanted.search(data):
+            numbers = [n for n, line in enumerate(data.splitlines(), 1) if wanted.search(line)]
+            found += [f"{path.relative_to(REPOSITORY)}:{n}" for n in numbers]
+    return found
+
+
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    """Which index pip uses, and which mirror apt, is the machine's business."""
+    hosts = ("pypi:org", "pythonhosted:org", "deb:debian:org", "ftp:debian:org", "archive:ubuntu:com",
+             "snapshot:debian:org", "security:debian:org", "registry:npmjs:org",
+             "conda:anaconda:org")  # fmt: skip
+    assert holding("|".join(re.escape(host.replace(":", ".")) for host in hosts)) == []
+
+
+def test_no_file_names_a_path_of_this_machine() -> None:
+    here = {str(REPOSITORY), sys.prefix, str(Path.home() / ".cache"), str(Path.home() / ".config")}
+    places = [p for p in here if len(Path(p).parts) > 2 and not p.startswith(("/usr", "/root", "/app/src"))]
+    if not places:
+        pytest.skip("this checkout stands at a place that says nothing")
+    assert holding("|".join(rf"{re.escape(place)}(?![\w.-])" for place in places)) == []
+
+
+def test_no_file_is_left_with_marks_of_a_merge_or_trailing_blanks_in_code() -> None:
+    assert holding(r"^(<{7} |>{7} |={7}$)") == []

@@ -1,0 +1,110 @@
+"""The short way of `realize`: it is quick, and it never knows better than the whole program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hermetic.project import worktree
+from hermetic.store import quick
+from hermetic.store.store import Store
+from tests.support import project_files
+
+SLOW_TO_LOAD = {
+    "typing",
+    "re",
+    "pathlib",
+    "contextlib",
+    "msgspec",
+    "click",
+    "sqlite3",
+    "base64",
+    "subprocess",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    for name, data in project_files.files().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def add(project: Path) -> str:
+    """Put an object in the store, and note it as what the target `app` is."""
+    made = project.parent / "made"
+    made.mkdir()
+    (made / "file").write_text("content")
+    with Store.open(project / "store") as store:
+        name = store.add(made, "app", "1")
+        store.put_answer(worktree.fingerprint(worktree.read(str(project))), "app", name)
+    return name
+
+
+def look(project: Path) -> list[str] | None:
+    return quick.objects(str(project), str(project / "store"), ["app"])
+
+
+def test_nothing_slow_is_loaded() -> None:
+    # Without `site`, which itself may load some of these.
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import hermetic.cli.entry; print(*sys.modules)"
+    paths = [str(Path(quick.__file__).parents[2]), *(p for p in sys.path if p.endswith("site-packages"))]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, *paths], capture_output=True, text=True, check=True
+    )
+    assert not SLOW_TO_LOAD & set(done.stdout.split())
+
+
+def test_what_was_noted_is_found(project: Path) -> None:
+    name = add(project)
+    assert look(project) == [str(project / "store" / name)]
+
+
+def test_no_answer_without_a_store_or_a_note(project: Path) -> None:
+    assert look(project) is None
+    Store.open(project / "store").close()
+    assert look(project) is None
+
+
+def test_no_answer_when_a_file_of_the_project_has_changed(project: Path) -> None:
+    add(project)
+    with (project / "derivations/other/recipe.toml").open("a") as file:
+        file.write("# a comment\n")
+    assert look(project) is None
+
+
+def test_no_answer_when_the_object_was_altered_or_removed(project: Path) -> None:
+    path = project / "store" / add(project)
+    (path / "file").chmod(0o644)
+    assert look(project) is None
+    path.chmod(0o755)
+    path.rename(project / "elsewhere")
+    assert look(project) is None
+
+
+def test_no_answer_when_the_database_was_touched(project: Path) -> None:
+    add(project)
+    os.utime(project / "store/.hermetic/db.sqlite")
+    assert look(project) is None
+
+
+def test_no_answer_when_the_use_must_be_noted_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(project)
+    later = time.time() + quick.USED + 10
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert look(project) is None
+
+
+def test_no_answer_from_a_damaged_note(project: Path) -> None:
+    add(project)
+    for note in (project / "store/.hermetic/eval").iterdir():
+        note.write_bytes(note.read_bytes()[:-1] + b"?")
+    assert look(project) is None
