@@ -490,7 +490,7 @@ def test_fails_closed_where_tracing_is_forbidden(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "remedy"), [("2", "sysctl -w kernel.yama.ptrace_scope=1"), ("3", "restart"), (None, "docker")]
+    ("scope", "remedy"), [("2", "sysctl -w kernel.yama.ptrace_scope=1"), ("3", "reboot"), (None, "docker")]
 )
 def test_refusal_names_the_reason_and_the_remedy(
     scope: str | None, remedy: str, monkeypatch: pytest.MonkeyPatch
@@ -507,7 +507,7 @@ def test_fails_closed_when_a_program_cannot_be_looked_into(caller: Caller) -> No
     script = "cp $(which busybox) date; chmod 111 date; ./date +%s; echo went on"
     answer = caller.run(ahead(caller, script))
     assert "cannot run under a shifted clock" in answer["error"]
-    assert ", of date" in answer["details"][0]
+    assert ", in date" in answer["details"][0]
     log = next(Path(caller.home).glob("log-*")).read_text()
     assert "went on" not in log
 
