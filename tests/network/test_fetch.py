@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
@@ -12,9 +13,11 @@ import pytest
 from blake3 import blake3
 
 from hermetic.errors import FetchError, HashMismatch, StoreError
-from hermetic.sources.fetch import Cancelled, Limits
+from hermetic.gc import collection
+from hermetic.sources.fetch import Cancelled, Fetcher, Limits
 from hermetic.sources.fetch.machine import Machine
-from tests.support.downloads import DATA, fetcher, leftovers, pin_of
+from hermetic.store.store import Store
+from tests.support.downloads import DATA, QUICK, fetcher, leftovers, pin_of
 from tests.support.servers import Server, ranged, serving, whole
 
 # The plain way
@@ -300,6 +303,26 @@ def test_wrong_bytes_show_both_values_and_are_kept_aside(tmp_path: Path, server:
     assert kept.read_bytes() == wrong
     assert leftovers(tmp_path) == [kept.name]
     assert caught.value.exit_code == 102
+
+
+def test_wrong_bytes_are_kept_where_a_collection_finds_them(tmp_path: Path, server: Server) -> None:
+    server.routes["/f"] = whole(b"wrong")
+    with Store.open(tmp_path / "store") as store:
+        machine = Machine(QUICK, environ={"HOME": str(tmp_path)}, root=tmp_path / "root")
+        with pytest.raises(HashMismatch) as caught:
+            Fetcher(store.layout.downloads, machine=machine).fetch(pin_of(server.url("/f")))
+        (kept,) = store.layout.rejected.iterdir()
+        assert str(kept) in (caught.value.hint or "")
+        collection.collect_garbage(store)
+        assert not kept.exists()
+
+
+def test_a_finished_download_that_is_asked_for_again_is_young(tmp_path: Path, server: Server) -> None:
+    server.routes["/f"] = whole(DATA)
+    path = fetcher(tmp_path).fetch(pin_of(server.url("/f")))
+    os.utime(path, (0, 0))
+    assert fetcher(tmp_path).fetch(pin_of(server.url("/f"))) == path
+    assert path.stat().st_mtime > 0
 
 
 def test_after_wrong_bytes_the_next_mirror_is_tried(tmp_path: Path, server: Server) -> None:
