@@ -25,6 +25,7 @@ from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Sk
 from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.steps import Steps
 from hermetic.sources.fetch import missing
+from hermetic.store.names import content_hash_of
 
 _DOWNLOADS_AT_ONCE: Final = 4
 _TOKEN_POLL: Final = 0.05  # seconds between looks at a jobserver that a make inside a build has emptied
@@ -201,4 +202,4 @@ class Engine:
                 stack += uses[drv_id]
 
     def _content(self, drv_id: str) -> str:
-        return self.objects[drv_id].split("-", 1)[0]
+        return content_hash_of(self.objects[drv_id])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from hermetic.realize.events import Listener
     from hermetic.realize.run import Settings
     from hermetic.sources import update
-    from hermetic.store.published import Agreement, Published
+    from hermetic.store.leftovers import Leftovers
+    from hermetic.store.published import Agreement
+    from hermetic.store.records import Published
     from hermetic.verify.verdict import Report
 
 
@@ -254,7 +256,7 @@ class Session(Opened):
 
         return expectation.accept(self.root / worktree.LOCK_FILE, self.store, report)
 
-    def published(self, targets: Iterable[str]) -> list[Published]:
+    def published(self, targets: Iterable[str]) -> Sequence[Published]:
         """What this store holds of the targets' builds, in the form in which it is published."""
         from hermetic.verify import agreement
 
@@ -273,8 +275,10 @@ class Session(Opened):
         from hermetic.verify import agreement
 
         mine = agreement.ours(self.store, self.instances(targets))
-        asked = {entry.drv for entry in mine}
-        return published.agreement(mine, [entry for entry in agreement.theirs(source) if entry.drv in asked])
+        asked = {entry.drv_id for entry in mine}
+        return published.agreement(
+            mine, [entry for entry in agreement.theirs(source) if entry.drv_id in asked]
+        )
 
     # -- the lock
 
@@ -349,6 +353,12 @@ class Session(Opened):
         from hermetic.gc import collection
 
         return collection.plan(self.existing_store, self._gc_options(options, keep_seeds))
+
+    def leftovers(self, options: GcOptions | None = None) -> Leftovers:
+        """What a collection would delete now beside objects. Arguments as in `garbage`."""
+        from hermetic.gc import collection
+
+        return collection.leftovers(self.existing_store, self._gc_options(options, keep_seeds=False))
 
     def collect_garbage(
         self,

@@ -109,7 +109,7 @@ def test_outside_of_a_project_the_missing_file_is_named(project: Project, tmp_pa
         [*command, "realize", "app"], cwd=nowhere, env=project.environment, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert f"no flake-like.lock in {nowhere} or above it" in done.stderr
+    assert f"no flake-like.lock in {nowhere} or in a directory above it" in done.stderr
     assert "hint: " in done.stderr
     done = subprocess.run(
         [*command, "--project", "/no/such", "realize", "app"],
