@@ -14,6 +14,7 @@ from hermetic.gc.collection import Progress
 from hermetic.gc.plan import Options, Plan
 from hermetic.session import Session
 from hermetic.store.leftovers import Leftovers
+from hermetic.store.records import Root
 
 
 @click.command()
@@ -66,6 +67,7 @@ def command(
         keep_sources=keep_sources,
     )
     plan = session.garbage(options, keep_seeds=keep_seeds)
+    _print_remarks(session.existing_store.roots())
     if as_json:
         leftovers = msgspec.to_builtins(session.leftovers(options))
         names = [info.name for info in plan.delete]
@@ -79,6 +81,12 @@ def command(
     progress = _progress if sys.stderr.isatty() else None
     outcome = session.collect_garbage(options, keep_seeds=keep_seeds, progress=progress)
     print(f"deleted {counted(len(outcome.deleted), 'object')}, freed {size(outcome.freed)}", file=sys.stderr)
+
+
+def _print_remarks(roots: list[Root]) -> None:
+    for root in roots:
+        if root.remark:
+            print(f"root {root.name} is kept, and {root.object} with it: {root.remark}", file=sys.stderr)
 
 
 def _print(plan: Plan, dry_run: bool) -> None:

@@ -67,4 +67,6 @@ def list_roots(session: Session, as_json: bool) -> None:
     for root in roots:
         days = max(0, int(time.time() - root.since)) // 86400
         click.echo(f"{root.name}  {root.kind}, {size(sizes.get(root.object, 0))}, {days} days")
-        click.echo(f"    {root.object}")
+        click.echo(f"    {root.object or 'unknown'}")
+        if root.remark:
+            click.echo(f"    {root.remark}")

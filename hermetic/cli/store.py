@@ -198,7 +198,8 @@ def roots(session: Session) -> None:
     from hermetic.gc import collection
 
     for root in collection.all_roots(session.existing_store):
-        click.echo(f"{root.kind:8} {root.name}  {root.object}")
+        remark = f"  ({root.remark})" if root.remark else ""
+        click.echo(f"{root.kind:8} {root.name}  {root.object or 'unknown'}{remark}")
 
 
 @command.command(name="export-list")

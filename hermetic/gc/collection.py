@@ -7,6 +7,8 @@ is what takes the time.
 
 The rows go first. Killed after them, we leave objects that the database does not know: nobody relies on them,
 and the next collection removes them. The other way round the database would promise objects that are gone.
+The records go last, so that an object that cannot be deleted is registered again, as it was. The collection
+goes on with the others, and fails at its end.
 """
 
 # One unlink for each of many thousand records: pathlib would take most of the time.
@@ -28,10 +30,11 @@ from hermetic.filesystem import translated
 from hermetic.gc import plan as planning
 from hermetic.gc.plan import Options, Plan
 from hermetic.store import leftovers as leftover
-from hermetic.store import protect, workspaces
+from hermetic.store import protect, records, registering, sentinel, workspaces
 from hermetic.store.layout import LOW
 from hermetic.store.leftovers import Leftovers
-from hermetic.store.records import Reference, Root
+from hermetic.store.records import Info, Reference, Root
+from hermetic.store.roots import note_all, refuse_unknown
 from hermetic.store.store import Store
 
 BATCH = 1000  # objects taken under one hold of the lock: some 50 ms, for which builds wait at most
@@ -60,7 +63,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def plan(store: Store, options: Options = Options()) -> Plan:  # noqa: B008 - frozen
-    """What a collection would delete now."""
+    """What a collection would delete now.
+
+    Raises:
+        StoreError: a root keeps an object, and nobody knows which; see `store.roots`.
+    """
     return _plan(store, options, store.roots(), store.references())
 
 
@@ -80,21 +87,26 @@ def collect_garbage(
     """Delete what nothing keeps, and what dead processes have left.
 
     Raises:
-        StoreError: something cannot be deleted; what was deleted until then is gone cleanly.
+        StoreError: a root keeps an object, and nobody knows which: then nothing was deleted. Or something
+            cannot be deleted: what is gone is gone cleanly, and what is left is registered as before.
     """
     layout = store.layout
+    refuse_unknown(store.roots())
     low = _free(store) < LOW
     layout.release_reserve()
     removed = leftovers(store, options)
     workspaces.sweep(layout)
     with protect.exclusive(layout):
         protect.living(layout, clear=True)
-        leftover.clear(store, leftover.find(store, options.keep_recent))
+        note_all(layout)
+        failed = leftover.clear(store, leftover.find(store, options.keep_recent))
     workspaces.empty_trash(layout)
     run = _Run(store, options, progress)
+    run.failed |= failed
     while run.step(SMALL_BATCH if low else BATCH):
         low = low and _free(store) < LOW
     layout.make_reserve()
+    run.raise_failure()
     return Outcome(tuple(run.deleted), run.freed + removed.size, removed)
 
 
@@ -107,6 +119,7 @@ class _Run:
         self.progress = progress
         self.deleted: list[str] = []
         self.freed = 0
+        self.failed: dict[str, StoreError] = {}
         self._plan_again(store.roots())
 
     def _plan_again(self, current: list[Root]) -> None:
@@ -116,7 +129,8 @@ class _Run:
         options = self.options
         if options.max_freed is not None:
             options = msgspec.structs.replace(options, max_freed=max(0, options.max_freed - self.freed))
-        self.queue = list(_plan(self.store, options, current, references).delete)
+        chosen = _plan(self.store, options, current, references).delete
+        self.queue = [info for info in chosen if info.name not in self.failed]
         self.queue.reverse()  # taken from the end
 
     def step(self, size: int) -> bool:
@@ -131,15 +145,25 @@ class _Run:
             del self.queue[-size:]
             in_use = _in_use(self.store)
             batch = [info for info in batch if info.name not in in_use]
-            trash = take(self.store, [info.name for info in batch])
+            trash, failed = take(self.store, batch)
+        self.failed |= failed
         if trash is not None:
             tree.remove(trash)
+        batch = [info for info in batch if info.name not in failed]
         self.deleted += [info.name for info in batch]
         self.freed += sum(info.size for info in batch)
         if self.progress is not None:
             total = len(self.deleted) + len(self.queue)
             self.progress(Progress(len(self.deleted), total, self.freed))
         return True
+
+    def raise_failure(self) -> None:
+        """Raises StoreError when something could not be deleted."""
+        if self.failed:
+            first, *others = self.failed.values()
+            raise StoreError(
+                first.message, hint=first.hint, details=tuple(error.message for error in others)
+            ) from first
 
     def _needed_by_new(self) -> bool:
         """Whether something registered since the plan was made from something that is to be deleted."""
@@ -151,22 +175,61 @@ class _Run:
         return any(not doomed.isdisjoint((r.object, *r.inputs)) for r in new)
 
 
-def take(store: Store, names: list[str]) -> Path | None:
+def take(store: Store, infos: list[Info]) -> tuple[Path | None, dict[str, StoreError]]:
     """Unregister objects and move them to the trash. The caller holds the collector's lock exclusively.
 
     Returns:
-        the folder in the trash where they are now, to be deleted.
+        the folder in the trash where they are now, to be deleted; and why others could not be moved. These
+        are registered as before, unless they were damaged on the way.
     """
-    if not names:
-        return None
+    if not infos:
+        return None, {}
     layout = store.layout
+    names = [info.name for info in infos]
+    marks = store.database.marks(names)
     with store.database.transaction() as transaction:
         drv_ids = transaction.delete(names)
+    try:
+        trash, refused = workspaces.discard_all(layout, [layout.object(name) for name in names])
+    except StoreError as error:
+        trash, refused = None, {layout.object(name): error for name in names}
+    failed = {path.name: error for path, error in refused.items()}
+    kept = _register_again(store, [info for info in infos if info.name in failed], marks, drv_ids)
     for drv_id in drv_ids:
-        _unlink(f"{layout.realisations}/{drv_id}.json")
+        if drv_id not in kept:
+            _unlink(f"{layout.realisations}/{drv_id}.json")
     for name in names:
-        _unlink(f"{layout.manifests}/{name}")
-    return workspaces.discard_all(layout, [layout.object(name) for name in names])
+        if name not in failed:
+            _unlink(f"{layout.manifests}/{name}")
+    return trash, failed
+
+
+def _register_again(store: Store, infos: list[Info], marks: dict[str, bytes], drv_ids: list[str]) -> set[str]:
+    """Register objects that are still in place, from their records. Returns the derivations of these."""
+    layout = store.layout
+    rows = []
+    for info in infos:
+        path = os.fspath(layout.object(info.name))
+        mark = marks[info.name]
+        if not sentinel.fits(path, mark):  # it was touched, or was altered before
+            manifest = registering.right_manifest(layout, info.name)
+            if manifest is None:
+                continue
+            with suppress(StoreError):
+                tree.canonicalise(path, unshare=False)
+            mark = sentinel.take(path, sentinel.choose(manifest))
+        rows.append((info, mark))
+    if not rows:
+        return set()
+    whole = {info.name for info, _ in rows}
+    found = [records.read(layout.realisation(drv_id)) for drv_id in drv_ids]
+    made = [realisation for realisation in found if realisation is not None and realisation.object in whole]
+    with store.database.transaction() as transaction:
+        for info, mark in rows:
+            transaction.insert_object(info, mark)
+        for realisation in made:
+            transaction.insert_realisation(realisation)
+    return {realisation.drv_id for realisation in made}
 
 
 def _unlink(path: str) -> None:
@@ -185,15 +248,18 @@ def delete(store: Store, names: Iterable[str], options: Options = Options()) -> 
     """
     wanted = list(dict.fromkeys(names))
     with protect.exclusive(store.layout):
+        refuse_unknown(store.roots())
         infos = {info.name: info for info in store.objects()}
         for name in wanted:
             if name not in infos:
                 raise StoreError(f"{name} is not in the store")
             if keeper := why_live(store, name, options):
                 raise StoreError(f"{name} is in use: {keeper[0]}", hint=f"see `hermetic why-live {name}`")
-        trash = take(store, wanted)
+        trash, failed = take(store, [infos[name] for name in wanted])
     if trash is not None:
         tree.remove(trash)
+    for error in failed.values():
+        raise error
     return sum(infos[name].size for name in wanted)
 
 
@@ -212,7 +278,8 @@ def why_live(store: Store, name: str, options: Options = Options()) -> list[str]
     root = permanent.get(way[0])
     if root is None:
         return ["a seed of this project", *way]
-    return [f"{'link' if root.kind == 'link' else 'root'} {root.name}", *way]
+    remark = f" ({root.remark})" if root.remark else ""
+    return [f"{'link' if root.kind == 'link' else 'root'} {root.name}{remark}", *way]
 
 
 def all_roots(store: Store) -> list[Root]:
@@ -231,6 +298,7 @@ def _in_use(store: Store) -> set[str]:
 
 
 def _plan(store: Store, options: Options, roots: list[Root], references: list[Reference]) -> Plan:
+    refuse_unknown(roots)
     kept = [root.object for root in roots]
     return planning.plan(store.objects(), references, kept, _in_use(store), options, now=int(time.time()))
 

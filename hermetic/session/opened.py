@@ -151,7 +151,17 @@ class Opened:
             if self.existing_store.info(inside[0]) is not None:
                 # An object that has been lost may be named, but not a file in it that does not exist.
                 return inside[0] if len(inside) == 1 or os.path.lexists(path) else None
-        return None
+        return self._object_at_other_path(path)
+
+    def _object_at_other_path(self, path: Path) -> str | None:
+        """The same where the store is mounted at another path, too."""
+        from hermetic.store.identity import Identity
+
+        try:
+            name = Identity(self.existing_store.layout).object_at(os.fspath(path))
+        except OSError:
+            return None
+        return name if name and os.path.lexists(path) and self.existing_store.info(name) is not None else None
 
     # -- evaluation
 

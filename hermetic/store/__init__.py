@@ -8,8 +8,9 @@
         roots/  temproots/                    what keeps objects alive: for good, and for running processes
         tmp/  trash/  failed/                 work in progress, what waits to be deleted, kept failed builds
         locks/  log/  eval/                   locks, logs of builds, cached evaluations
+        id  probed                            what tells it from other stores; the device that was found fit
         reserve                               space that a collection needs when the disk is full
 
 The arguments why it holds together: `registering` (adding), `protect` (collection beside builds),
-`workspaces` (leftovers), `database` (damage), `sentinel` (altered objects).
+`roots` (what keeps objects), `workspaces` (leftovers), `database` (damage), `sentinel` (altered objects).
 """

@@ -95,6 +95,11 @@ class Database(Connection):
         rows = self.read("SELECT last_used, sentinel FROM objects WHERE name = ?", (name,))
         return self._mark(name, *rows[0]) if rows else None
 
+    def marks(self, names: list[str]) -> dict[str, bytes]:
+        """The sentinels of objects, by name."""
+        query = "SELECT name, sentinel FROM objects WHERE name IN (SELECT value FROM json_each(?))"
+        return {name: self._mark(name, 0, mark)[1] for name, mark in self.read(query, (json.dumps(names),))}
+
     def _info(self, row: Sequence[Any]) -> Info:
         found = Info(*row)
         if not found.is_sound():

@@ -34,7 +34,9 @@ def sync_file_system(path: Path) -> None:
 
 
 def exchange(a: Path, b: Path) -> bool:
-    """Let two names change places in one step. False: this file system or C library cannot.
+    """Let two names change places in one step. False: this file system or C library cannot, here.
+
+    An overlay renames no directory of its lower layer (EXDEV).
 
     Raises:
         OSError: it can, and failed.
@@ -45,6 +47,6 @@ def exchange(a: Path, b: Path) -> bool:
     if rename(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), ctypes.c_uint(_RENAME_EXCHANGE)) == 0:
         return True
     number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS):
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV):
         return False
     raise OSError(number, os.strerror(number), os.fspath(b))

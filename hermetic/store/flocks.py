@@ -58,6 +58,9 @@ def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | Non
         except BlockingIOError:
             os.close(file)
             return None
+        except OSError as error:
+            os.close(file)
+            raise filesystem.explain(error, path, "lock") from error
         except BaseException:
             os.close(file)
             raise

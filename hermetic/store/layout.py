@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -16,7 +17,7 @@ VERSION: Final = 1
 RESERVE: Final = 1 << 20  # bytes
 LOW: Final = 4 << 20  # bytes free on the disk, below which the reserve may be used
 _FOLDERS: Final = (
-    "log/by-name", "tmp", "trash", "failed", "roots/auto", "temproots",
+    "log/by-name", "tmp", "trash", "failed", "roots/auto", "roots/notes", "temproots",
     "locks", "realisations", "manifests", "eval",
 )  # fmt: skip
 
@@ -29,6 +30,8 @@ class Layout:
         tmp: workspaces. trash: what waits to be deleted. failed: kept folders of failed builds.
         downloads: where downloads wait until they are whole; they survive an interruption.
         rejected: downloads that are not what was expected, kept aside for a person to look at.
+        link_roots, root_notes: roots that follow a link elsewhere, and the object that each was last seen to keep.
+        id: random, made once; see `store.identity`. probed: the device whose file system was found to be fit.
         reserve: a file of some size, so that a collection can write on a full disk once it is removed.
     """
 
@@ -36,6 +39,8 @@ class Layout:
         self.root = root
         self.meta = meta = root / ".hermetic"
         self.version = meta / "version"
+        self.id = meta / "id"
+        self.probed = meta / "probed"
         self.database = meta / "db.sqlite"
         self.reserve = meta / "reserve"
         self.log = meta / "log"
@@ -43,6 +48,8 @@ class Layout:
         self.trash = meta / "trash"
         self.failed = meta / "failed"
         self.roots = meta / "roots"
+        self.link_roots = self.roots / "auto"
+        self.root_notes = self.roots / "notes"
         self.temp_roots = meta / "temproots"
         self.locks = meta / "locks"
         self.realisations = meta / "realisations"
@@ -54,6 +61,17 @@ class Layout:
         self.tmp_lock = self.locks / "tmp.lock"
         self.database_lock = self.locks / "db.lock"
         self.create_lock = meta / "create.lock"
+
+    @classmethod
+    def at(cls, directory: str) -> Layout:
+        """The layout of a store in this directory, if there is one."""
+        return cls(Path(directory))
+
+    def read_id(self) -> str:
+        """The store's id; empty if it has none, as earlier programs left it, or it cannot be read."""
+        with suppress(OSError):
+            return filesystem.whole(str(self.id), filesystem.NOTE).decode(errors="replace").strip()
+        return ""
 
     def object(self, name: str) -> Path:
         """Path of an object."""
@@ -92,31 +110,75 @@ class Layout:
         )
 
     def check_folders(self) -> bool:
-        """Whether all folders are there. What is removed in them must be the store's own.
+        """Whether everything is there, on a file system that was found to be fit.
+
+        What is removed in these folders must be the store's own, and objects are renamed between them.
 
         Raises:
-            StoreError: one of them is something else, such as a link to a folder elsewhere.
+            StoreError: one of them is something else, such as a link to a folder elsewhere, or lies on another
+                file system than the store.
         """
         complete = True
+        with translated(self.root, "examine"):
+            device = self.root.stat().st_dev
         for path in (self.meta, self.log, self.roots, *(self.meta / name for name in _FOLDERS)):
             try:
-                mode = path.lstat().st_mode
-            except OSError:
+                status = path.lstat()
+            except FileNotFoundError:
                 complete = False
                 continue
-            if not stat.S_ISDIR(mode):
+            except OSError as error:
+                raise filesystem.explain(error, path, "examine") from error
+            if not stat.S_ISDIR(status.st_mode):
                 raise StoreError(
-                    f"{path} is {filesystem.kind(mode)}, and should be a folder",
+                    f"{path} is {filesystem.kind(status.st_mode)}, and should be a folder",
                     hint="move it away; the next command makes the folder anew",
                 )
-        return complete
+            if path in (self.tmp, self.trash) and status.st_dev != device:
+                raise StoreError(
+                    f"{path} is on another file system than {self.root}: objects cannot be renamed between them",
+                    hint="mount the file system at the store's own directory, or use another store with --store",
+                )
+        return complete and self.id.exists() and self._probed_device() == device
+
+    def _probed_device(self) -> int | None:
+        try:
+            return int(filesystem.whole(str(self.probed), filesystem.NOTE))
+        except (OSError, ValueError):
+            return None
 
     def make_folders(self) -> None:
-        """Make what is missing. Safe to be done by several processes at once."""
+        """Make what is missing. Safe to be done by several processes at once.
+
+        Raises:
+            StoreError: it cannot be made, or the file system lacks what a store needs; then nothing was made.
+        """
+        missing = [path for path in (self.root, *self.root.parents) if not os.path.lexists(path)]
+        with translated(self.root, "create"):
+            self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self._make_folders()
+        except BaseException:
+            with suppress(OSError):
+                for path in missing:
+                    path.rmdir()
+            raise
+
+    def _make_folders(self) -> None:
         self.check_folders()
+        device = self.root.stat().st_dev
+        fit = self._probed_device() == device
+        if not fit:
+            from hermetic.store import capabilities  # slow to load, and needed once
+
+            capabilities.require(self.tmp if self.tmp.is_dir() else self.root, self.root)
         with translated(self.meta, "create"):
             for name in _FOLDERS:
                 (self.meta / name).mkdir(parents=True, exist_ok=True)
+            if not self.id.exists():
+                write_atomically(self.id, f"{os.urandom(16).hex()}\n".encode())
+            if not fit:
+                write_atomically(self.probed, b"%d\n" % device)
             self.make_reserve()
 
     def make_version(self) -> None:
@@ -130,7 +192,7 @@ class Layout:
             file = os.open(self.reserve, flags, 0o600)
             try:
                 if os.fstat(file).st_size < RESERVE:
-                    os.posix_fallocate(file, 0, RESERVE)
+                    _allocate(file, RESERVE)
             except OSError:
                 os.ftruncate(file, 0)
             finally:
@@ -155,3 +217,16 @@ class Layout:
             if os.statvfs(self.root).f_flag & os.ST_RDONLY:
                 raise OSError(30, "", os.fspath(self.root))
             raise PermissionError(13, "", os.fspath(self.root))
+
+
+def _allocate(file: int, size: int) -> None:
+    """Take space for an open file, also on file systems (and C libraries) without fallocate(2)."""
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV):
+            raise
+        data = os.urandom(size)  # zeros may be stored as a hole, or compressed
+        done = 0
+        while done < size:
+            done += os.pwrite(file, data[done:], done)

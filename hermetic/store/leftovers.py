@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from hermetic.errors import StoreError
 from hermetic.filesystem import translated
 from hermetic.store import flocks, roots, workspaces
 from hermetic.store.names import is_object_name
@@ -83,15 +84,23 @@ def find(store: Store, keep_recent: float | None) -> Found:
     )
 
 
-def clear(store: Store, found: Found) -> None:
+def clear(store: Store, found: Found) -> dict[str, StoreError]:
     """Remove all but the workspaces; trees go to the trash. The caller has held the lock since `find`.
 
+    Returns:
+        names of trees that cannot be removed, with the reason: one must not keep a collection from the others.
+
     Raises:
-        StoreError: something cannot be removed.
+        StoreError: a file cannot be removed.
     """
+    stuck: dict[str, StoreError] = {}
     for path in (*found.unregistered, *found.failed):
-        with suppress(FileNotFoundError):
+        try:
             workspaces.discard(store.layout, path)
+        except FileNotFoundError:
+            pass
+        except StoreError as error:
+            stuck[path.name] = error
     for path in found.downloads:
         _remove_unlocked(path, path.with_name(f"{path.name}.json"))  # where the first bytes of it came from
     for path in found.files:
@@ -100,6 +109,7 @@ def clear(store: Store, found: Found) -> None:
         else:
             with translated(path, "remove"):
                 path.unlink(missing_ok=True)
+    return stuck
 
 
 def _remove_unlocked(path: Path, *beside: Path) -> None:
@@ -171,7 +181,7 @@ def _files(store: Store) -> Iterator[Path]:
     for path in layout.locks.glob("*.build"):
         if _is_unlocked(path):
             yield path
-    for folder in (layout.meta, layout.log, layout.eval, layout.roots, layout.roots / "auto"):
+    for folder in (layout.meta, layout.log, layout.eval, layout.roots, layout.link_roots, layout.root_notes):
         yield from (path for path in folder.glob(".*.part*") if not _young_part(path))
     yield from roots.lapsed(layout)
 

@@ -35,6 +35,7 @@ _CHUNK: Final = 1 << 20
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK: Final = 512  # bytes that `st_blocks` counts in
 _FULL: Final = frozenset({errno.EMLINK, errno.ENOSPC, errno.EDQUOT})
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS})
 
 Place: TypeAlias = tuple[str, bytes]  # an object's name, and a path in it
 
@@ -63,6 +64,7 @@ def optimise(store: Store, *, progress: Callable[[int, int], None] | None = None
         StoreError: the store cannot be read or written; what was shared until then stays so.
     """
     with store.temp_roots() as keep, store.workspace("optimise") as space:
+        _try_link(store, space)
         keep.add(*[info.name for info in store.objects()])
         manifests, skipped = _sound(store)
         run = _Run(store, space)
@@ -75,6 +77,21 @@ def optimise(store: Store, *, progress: Callable[[int, int], None] | None = None
         finally:
             run.settle(manifests)
     return Saving(run.files, run.freed, len(manifests), tuple(skipped))
+
+
+def _try_link(store: Store, space: Path) -> None:
+    """Raises StoreError where files cannot have several names, before anything is changed."""
+    file = space / "file"
+    with translated(space, "write to"):
+        file.touch()
+        try:
+            os.link(file, space / "second")
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            raise StoreError(
+                f"the file system of {store.root} has no hard links ({error.strerror}): no file can be shared"
+            ) from error
 
 
 def _sound(store: Store) -> tuple[dict[str, Manifest], list[str]]:
@@ -137,7 +154,7 @@ class _Run:
         try:
             os.link(by.path, self.link, follow_symlinks=False)
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in _FULL or error.errno in _NO_LINKS:
                 return False
             raise
         self.touched.update((file.object, by.object))
@@ -187,7 +204,7 @@ class _File:
 
     def is_(self, other: _File) -> bool:
         """Whether both are one inode."""
-        return bool(self.status and other.status and self.status.st_ino == other.status.st_ino)
+        return bool(self.status and other.status and os.path.samestat(self.status, other.status))
 
     def equals(self, other: _File) -> bool:
         """Whether both have the same bytes, mode and owner."""

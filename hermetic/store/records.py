@@ -114,14 +114,16 @@ class Root(msgspec.Struct, frozen=True):
         kind: `named` (made by hand), `link` (a result link elsewhere), `process` (a running one), `seed` (pinned
             by the project).
         name: the root's name, the link's path, the process in words, or the seed's name.
-        object: name of the store object.
+        object: name of the store object; empty where it is not known.
         since: Unix time, seconds.
+        remark: why it is kept although its link does not lead to the object, or cannot be examined.
     """
 
     kind: str
     name: str
     object: str
     since: int
+    remark: str = ""
 
 
 def encode(realisation: Realisation) -> bytes:

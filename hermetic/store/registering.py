@@ -82,7 +82,8 @@ class Prepared:
 def prepared(layout: Layout, path: Path, label: str, *, copy: bool = False) -> Iterator[Prepared]:
     """The tree at `path`, ready to be registered; at the end of the block it is gone from there.
 
-    What lies on another file system cannot be renamed; a copy in a workspace takes its place.
+    What lies outside the store may be on another file system, on another mount of the same one, or in the lower
+    layer of an overlay, so that it cannot be renamed into the store: a copy in a workspace takes its place.
 
     Args:
         label: name and version, as they stand in the object's name.
@@ -92,7 +93,7 @@ def prepared(layout: Layout, path: Path, label: str, *, copy: bool = False) -> I
         StoreError: it cannot be read or changed, or holds what no store object may hold.
     """
     with translated(path, "read"):
-        here = not copy and path.lstat().st_dev == layout.tmp.stat().st_dev
+        here = not copy and _is_inside(layout, path)
     if here:
         yield Prepared(path, tree.canonicalise_and_scan(path), label)
     else:
@@ -101,6 +102,16 @@ def prepared(layout: Layout, path: Path, label: str, *, copy: bool = False) -> I
             yield Prepared(space / "tree", manifest, label)
     if not copy:
         tree.remove(path)
+
+
+def _is_inside(layout: Layout, path: Path) -> bool:
+    """Whether a tree is the store's own: work in progress, or a download."""
+    if path.lstat().st_dev != layout.root.stat().st_dev:
+        return False
+    own = [place.stat() for place in (layout.tmp, layout.downloads) if place.is_dir() and not place.is_symlink()]
+    parents = [parent.stat() for parent in path.parent.resolve().parents]
+    parents.append(path.parent.stat())
+    return any(os.path.samestat(parent, one) for parent in parents for one in own)
 
 
 def register(
@@ -163,7 +174,7 @@ def put(layout: Layout, path: Path, final: Path) -> bool:
         whether something stood there.
 
     Raises:
-        OSError: it cannot be done; the old one then still stands.
+        OSError: it cannot be done. The old one then still stands, unless it could only be deleted in place.
     """
     workspaces.make_movable(path)
     replace = os.path.lexists(final)
@@ -172,13 +183,22 @@ def put(layout: Layout, path: Path, final: Path) -> bool:
         if disk.exchange(path, final):
             workspaces.discard(layout, path)
         else:
-            workspaces.discard(layout, final)
-            path.rename(final)
+            _replace_in_two_steps(layout, path, final)
     else:
         path.rename(final)
     if stat.S_ISDIR(final.lstat().st_mode):
         final.chmod(0o555)
     return replace
+
+
+def _replace_in_two_steps(layout: Layout, path: Path, final: Path) -> None:
+    old = workspaces.discard(layout, final)
+    try:
+        path.rename(final)
+    except OSError:
+        if os.path.lexists(old):
+            old.rename(final)
+        raise
 
 
 def right_manifest(layout: Layout, name: str) -> Manifest | None:

@@ -9,6 +9,7 @@ what it finds dead to the trash and deletes it there, after it has let go of the
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -111,6 +112,12 @@ def _discard_if_dead(layout: Layout, path: Path) -> bool:
 def discard(layout: Layout, path: Path) -> Path:
     """Move a tree to the trash: at once, whatever its size.
 
+    What cannot be renamed, as a directory in the lower layer of an overlay, is deleted where it is. That takes
+    longer, but a lock that the caller holds is still held when it is gone.
+
+    Returns:
+        where it is now; nothing is there if it was deleted.
+
     Raises:
         FileNotFoundError: it is not there.
         StoreError: the operating system refused.
@@ -120,19 +127,28 @@ def discard(layout: Layout, path: Path) -> Path:
     return place
 
 
-def discard_all(layout: Layout, paths: list[Path]) -> Path:
+def discard_all(layout: Layout, paths: list[Path]) -> tuple[Path, dict[Path, StoreError]]:
     """Move trees to one folder in the trash; those that are not there are no error.
 
+    Returns:
+        the folder, and those that could not be moved or deleted, with the reason. Such a tree is as it was, or
+        partly deleted.
+
     Raises:
-        StoreError: the operating system refused.
+        StoreError: the folder cannot be made; then nothing was moved.
     """
     place = layout.trash / os.urandom(8).hex()
     with translated(place, "create"):
         place.mkdir()
+    failed: dict[Path, StoreError] = {}
     for path in paths:
-        with suppress(FileNotFoundError):
+        try:
             _rename(path, place / path.name)
-    return place
+        except FileNotFoundError:
+            pass
+        except StoreError as error:
+            failed[path] = error
+    return place, failed
 
 
 def _rename(path: Path, place: Path) -> None:
@@ -142,7 +158,9 @@ def _rename(path: Path, place: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise explain(error, path, "remove") from error
+        if error.errno != errno.EXDEV:
+            raise explain(error, path, "remove") from error
+        tree.remove(path)
 
 
 def make_movable(path: Path) -> None:

@@ -74,8 +74,7 @@ def _empty(directory: int, top: int, depth: int) -> bool:
                 continue
             child = _open_directory(item.name, directory)
             try:
-                if depth == _DEEP:
-                    os.rename(item.name, f".deep-{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
+                if depth >= _DEEP and _moved(item.name, directory, top):
                     moved = True
                     continue
                 moved |= _empty(child, top, depth + 1)
@@ -85,3 +84,14 @@ def _empty(directory: int, top: int, depth: int) -> bool:
         except FileNotFoundError:
             continue
     return moved
+
+
+def _moved(name: str, directory: int, top: int) -> bool:
+    """Move a directory to the top. False: it is of an overlay's lower layer, which renames none."""
+    try:
+        os.rename(name, f".deep-{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return False
+        raise
+    return True
