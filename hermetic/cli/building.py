@@ -18,7 +18,6 @@ from hermetic.errors import BuildFailure, HermeticError
 from hermetic.project.lock import Pin
 from hermetic.realize.engine import Engine
 from hermetic.realize.events import Notice, Transfer
-from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.realize.steps import Steps
 from hermetic.session import Session
@@ -78,8 +77,7 @@ def engine(session: Session, work: Work, options: Options) -> Iterator[Engine]:
     store = session.store
     fetch_ids = {step.pin: drv_id for drv_id, step in work.steps.items() if step.pin is not None}
     with showing(options.verbose) as listener, store.workspace("run") as space:
-        jobserver = Jobserver(space / "jobserver", options.jobs)
-        executor = LocalExecutor(jobserver, listener)
+        executor = LocalExecutor(space, options.jobs, listener)
 
         def fetcher(stop: threading.Event) -> Fetcher:
             from hermetic.sources.fetch import Fetcher  # slow to load, and most runs fetch nothing
@@ -103,11 +101,10 @@ def engine(session: Session, work: Work, options: Options) -> Iterator[Engine]:
             keep_failed=options.keep_failed,
         )
         try:
-            yield Engine(steps, work, jobserver, keep_going=options.keep_going, listener=listener)
+            yield Engine(steps, work, executor, keep_going=options.keep_going, listener=listener)
         finally:
             steps.close()
             executor.close()
-            jobserver.close()
 
 
 def _print_plan(run: Engine) -> None:

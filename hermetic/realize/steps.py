@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from hermetic.derivation.step import Step
 from hermetic.derivation.value import Build, Derivation, Unpack, build_key
 from hermetic.errors import ArchiveError, BuildFailure, HermeticError, PatchError
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import How, Listener, Phase, Started, Waiting
+from hermetic.realize.executor import Executor, Request, admitted
 from hermetic.store.flocks import Stopped
 from hermetic.store.records import Realisation
 from hermetic.store.store import Store
@@ -25,24 +26,6 @@ from hermetic.tree import Unstorable
 
 if TYPE_CHECKING:
     from hermetic.sources.fetch import Fetcher
-
-
-class Executor(Protocol):
-    """Runs the script of a build somewhere. The one here is `local.LocalExecutor`."""
-
-    def execute(self, step: Step, inputs: Mapping[str, Path], work: Path, log: Path) -> Path:
-        """Build, and return the tree that was made.
-
-        Args:
-            inputs: derivation id to the path of its store object.
-            work: an empty folder for this build alone. log: where its output goes.
-
-        Raises:
-            BuildFailure, BuildTimeout, SandboxError, Cancelled.
-        """
-
-    def cancel(self) -> None:
-        """Stop everything that runs, now."""
 
 
 class Steps:
@@ -138,7 +121,10 @@ class Steps:
         self._listener(Started(step.drv_id, step.label, step.kind))
         if step.kind == "fetch":
             return self._download(step)
-        return (self._unpack if step.kind == "unpack" else self._build)(step, inputs, space)
+        if step.kind == "unpack":
+            return self._unpack(step, inputs, space)
+        with admitted(self.executor, self.stop):
+            return self._build(step, inputs, space)
 
     def _unpack(self, step: Step, inputs: Mapping[str, str], space: Path) -> Path:
         from hermetic.sources import archive, patching
@@ -167,7 +153,7 @@ class Steps:
     def _build(self, step: Step, inputs: Mapping[str, str], space: Path) -> Path:
         paths = {i: self.store.path(o) for i, o in inputs.items()}
         try:
-            return self.executor.execute(step, paths, space, self._log(step))
+            return self.executor.execute(Request(step, paths, space, self._log(step)))
         except BuildFailure as error:
             if self.keep_failed:
                 error.details += (f"work folder: {self.store.layout.failed / space.name}",)

@@ -58,7 +58,7 @@ def choose(only: tuple[str, ...], without: tuple[str, ...]) -> Perturbations:
 
 
 def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
-    """The sandbox of a rebuild. Jobs and place are the rebuilder's to change."""
+    """The sandbox of a rebuild. The place is the rebuilder's to change."""
     changes: dict[str, object] = {}
     if "hostname" in on:
         changes["hostname"] = "perturbed-host"
@@ -68,6 +68,7 @@ def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
         changes["aslr"] = True
     if "jobs" in on:
         changes["one_cpu"] = True
+        changes["env"] = {**spec.env, "JOBS": "1", "MAKEFLAGS": ""}
     if "umask" in on:
         changes["umask"] = 0o027
     if "clock" in on:

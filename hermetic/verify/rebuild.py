@@ -28,9 +28,9 @@ from hermetic.derivation.value import Build, inputs_of
 from hermetic.errors import HermeticError, SandboxError, StoreError
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Failed, Finished, Listener, Planned, Started
-from hermetic.realize.jobserver import Jobserver
+from hermetic.realize.executor import Executor, Request, admitted
 from hermetic.realize.local import LocalExecutor
-from hermetic.sandbox.spec import Mount, SandboxSpec
+from hermetic.sandbox.spec import SandboxSpec
 from hermetic.store import flocks
 from hermetic.store.store import Store
 from hermetic.verify.compare import BuildFacts, compare_trees
@@ -73,7 +73,6 @@ class Rebuilder:
         self._listener = listener
         self._copies: dict[str, Path] = {}
         self._mutex = threading.Lock()
-        self._executor: LocalExecutor | None = None
 
     def run(self, rounds: int, report: Callable[[Verdict], None]) -> list[Verdict]:
         """Rebuild everything `rounds` times. `report` is told of each verdict as it falls."""
@@ -85,14 +84,12 @@ class Rebuilder:
         with ExitStack() as stack:
             space = Path(stack.enter_context(self.store.workspace("verify")))
             place = self._place(stack, space)
-            jobserver = Jobserver(space / "jobserver", 1 if one_job else self.jobs)
-            stack.callback(jobserver.close)
-            self._executor = _Perturbing(jobserver, self._listener, self.on, self._original)
-            stack.callback(self._executor.close)
+            executor = LocalExecutor(space, self.jobs, self._listener, transform=self._transform)
+            stack.callback(executor.close)
             verdicts: list[Verdict] = []
 
             def one(item: tuple[str, int]) -> None:
-                verdict = self._verify(*item, place)
+                verdict = self._verify(executor, *item, place)
                 with self._mutex:
                     verdicts.append(verdict)
                     report(verdict)
@@ -104,7 +101,7 @@ class Rebuilder:
                 except BaseException as error:
                     # Before the end of the `with`, which waits for what runs.
                     pool.shutdown(wait=False, cancel_futures=True)
-                    self._executor.cancel()
+                    executor.cancel()
                     if isinstance(error, Cancelled):
                         raise KeyboardInterrupt from None
                     raise
@@ -137,7 +134,15 @@ class Rebuilder:
                 self._copies[drv_id] = copy
             return self._copies[drv_id]
 
-    def _verify(self, drv_id: str, number: int, place: Path) -> Verdict:
+    def _transform(self, drv: Build, spec: SandboxSpec) -> SandboxSpec:
+        """The sandbox of a rebuild, perturbed; and its sources in another order."""
+        if "place" in self.on:
+            build = next(Path(m.source) for m in spec.mounts if m.target == "/build")
+            for path, drv_id in drv.sources.items():
+                unlike(build / path.removeprefix("/build/"), self._original(drv_id))
+        return perturbed(spec, self.on)
+
+    def _verify(self, executor: Executor, drv_id: str, number: int, place: Path) -> Verdict:
         step = self.steps[drv_id]
         name = step.label
         expected = self.objects[drv_id]
@@ -151,8 +156,8 @@ class Rebuilder:
         work.mkdir()
         try:
             inputs = {i: self._input(i, place) for i in inputs_of(step.derivation)}
-            assert self._executor is not None
-            out = self._executor.execute(step, inputs, work, log)
+            with admitted(executor):
+                out = executor.execute(Request(step, inputs, work, log))
             tree.canonicalise(out)
             found = tree.scan(out).content_hash
             known = replace(known, found=found, seconds=time.monotonic() - started)
@@ -185,27 +190,6 @@ class Rebuilder:
         tree.copy(self.store.path(expected), folder / "first", writable=True)
         tree.copy(out, folder / "rebuild", writable=True)
         return str(folder)
-
-
-class _Perturbing(LocalExecutor):
-    """Runs builds in a perturbed sandbox."""
-
-    def __init__(
-        self, jobserver: Jobserver, listener: Listener, on: Perturbations, original: Callable[[str], Path]
-    ) -> None:
-        super().__init__(jobserver, listener)
-        self._on = on
-        self._original = original
-
-    def lay_out(self, drv: Build, inputs: Mapping[str, Path], work: Path) -> tuple[Mount, ...]:
-        mounts = super().lay_out(drv, inputs, work)
-        if "place" in self._on:
-            for path, drv_id in drv.sources.items():
-                unlike(work / path.lstrip("/"), self._original(drv_id))
-        return mounts
-
-    def adjust(self, spec: SandboxSpec) -> SandboxSpec:
-        return perturbed(super().adjust(spec), self._on)
 
 
 @contextmanager

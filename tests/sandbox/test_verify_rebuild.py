@@ -269,7 +269,7 @@ def test_each_perturbation_changes_the_sandbox_in_its_own_way_only() -> None:
         other = perturbed(spec, choose((name,), ()))
         changed[name] = {f for f in spec.__struct_fields__ if getattr(spec, f) != getattr(other, f)}
     assert changed == {
-        "place": set(), "jobs": {"one_cpu"}, "user": set(), "order": set(),
+        "place": set(), "jobs": {"one_cpu", "env"}, "user": set(), "order": set(),
         "hostname": {"hostname"}, "kernel": {"uname26", "cpuinfo"}, "aslr": {"aslr"}, "umask": {"umask"},
         "clock": {"clock_offset"},
     }  # fmt: skip
