@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import Case
-from benchmarks.places import Nix, after, copy, graph, remove
+from benchmarks.places import Nix, after, chains, copy, remove
 from benchmarks.worker import work
 from hermetic import hashing
 from hermetic.store import records, registering
@@ -94,10 +94,9 @@ def _fill(path: Path, dead: int) -> None:
 
 
 def _fill_nix(nix: Nix, dead: int) -> None:
-    """Derivations of Nix are store paths themselves."""
-    for number in range(0, _LIVE, _CHAIN * 10):
-        live = nix.expression(graph(_CHAIN * 10), salt=f"-live-{number}")
-        nix.output("nix-instantiate", "--add-root", str(nix.folder / f"root-{number}"), str(live))
+    """Derivations of Nix are store paths themselves. Chains are as long as hermetic's."""
+    live = nix.expression(chains(_LIVE, _CHAIN), salt="-live")
+    nix.output("nix-instantiate", "--add-root", str(nix.folder / "root"), str(live))
     for number in range(0, dead, 10_000):
-        expression = nix.expression(graph(10_000), salt=f"-dead-{number}")
+        expression = nix.expression(chains(10_000, _CHAIN), salt=f"-dead-{number}")
         nix.output("nix-instantiate", str(expression))

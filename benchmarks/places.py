@@ -19,6 +19,7 @@ _NIX_CONF: Final = """\
 substitute = false
 sandbox = true
 sandbox-fallback = false
+sandbox-paths =
 build-users-group =
 experimental-features =
 """
@@ -38,6 +39,14 @@ def side_by_side(size: int) -> Inputs:
     """One root that needs `size - 1` others, which need nothing."""
     names = [f"d{n:05}" for n in range(size)]
     return {names[0]: tuple(names[1:]), **dict.fromkeys(names[1:], ())}
+
+
+def chains(size: int, length: int) -> Inputs:
+    """`size` derivations in chains: each needs the next one, the last of a chain nothing."""
+    names = [f"d{n:05}" for n in range(size)]
+    return {
+        name: (names[n + 1],) if (n + 1) % length and n + 1 < size else () for n, name in enumerate(names)
+    }
 
 
 class Hermetic:
@@ -113,7 +122,13 @@ class Nix:
         shutil.copy(shell, self._shell / "bin" / "busybox")
 
     def expression(self, inputs: Inputs, salt: str = "") -> Path:
-        """A file with the derivations of a graph; its value is the root."""
+        """A file with the derivations of a graph; its value is the list of those that no other one needs.
+
+        Nix evaluates an input when a derivation asks for it, so long chains need deep calls: it refuses those
+        of more than 10,000 calls (`max-call-depth`).
+        """
+        needed_by_others = {name for needed in inputs.values() for name in needed}
+        roots = [name for name in inputs if name not in needed_by_others]
         lines = [f"{name} = go {name!r} [ {' '.join(needed)} ];" for name, needed in inputs.items()]
         text = (
             f'let\n  shell = builtins.path {{ path = {self._shell}; name = "shell"; }};\n'
@@ -121,7 +136,7 @@ class Nix:
             '    inherit name inputs; system = "x86_64-linux"; builder = "${shell}/bin/busybox";\n'
             f'    args = [ "sh" "-euc" "echo ${{name}}{salt} >$out" ];\n  }};\n  '
             + "\n  ".join(lines).replace("'", '"')
-            + f"\nin {next(iter(inputs))}\n"
+            + f"\nin [ {' '.join(roots)} ]\n"
         )
         path = self.folder / f"{next(iter(inputs))}-{len(inputs)}{salt}.nix"
         path.write_text(text)

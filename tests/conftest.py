@@ -9,8 +9,8 @@ import pytest
 
 from hermetic import tree
 from hermetic.store.store import Store
-from tests.small_project import empty, project, template
-from tests.store_support import make_chain
+from tests.support.project import empty, project, template
+from tests.support.stores import make_chain
 
 __all__ = ["empty", "project", "template"]
 
@@ -18,6 +18,19 @@ __all__ = ["empty", "project", "template"]
 def pytest_configure() -> None:
     """Programs under test shall see Ctrl-C even where the tests run in the background, which ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+TESTS = Path(__file__).parent
+KINDS = ("unit", "network", "sandbox", "stress", "real")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The directory of a test is its marker."""
+    for item in items:
+        kind = item.path.relative_to(TESTS).parts[0]
+        if kind not in KINDS:
+            raise pytest.UsageError(f"{item.path} is in none of the directories {', '.join(KINDS)} of tests/")
+        item.add_marker(kind)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ script() {
 
 # Programs are static and stand at a fixed address (the fastest code), and their main thread is promised 8 MiB of
 # stack. No path of the build enters an output: /build is called "." in __FILE__ and debug information.
-compiler="exec $zig clang --no-default-config --target=$system -march=$cpu ${ARCH_FLAGS-} --sysroot=$sysroot \
+compiler="exec $zig clang --no-default-config --target=$TARGET $CPU_FLAG $ARCH_FLAGS --sysroot=$sysroot \
 -resource-dir $sysroot/usr/lib/clang --start-no-unused-arguments -fno-pie -no-pie -static -rtlib=compiler-rt \
 --unwindlib=none --ld-path=$out/bin/ld -Wl,-z,stack-size=0x800000 -Wl,--build-id=none \
 -ffile-prefix-map=/build/source=. -ffile-prefix-map=/build=. --end-no-unused-arguments"
@@ -32,7 +32,7 @@ ln -s ar llvm-ar
 ln -s ranlib llvm-ranlib
 ln -s strip llvm-strip
 for tool in cc c++ cpp clang clang++ ld ar ranlib strip; do
-    ln -s "$tool" "$system-$tool"
+    ln -s "$tool" "$triple-$tool"
 done
 
 # --- config.site: what configure scripts would find out by hundreds of compiler runs, read from the sysroot itself

@@ -6,7 +6,7 @@ lib=$out/lib/python$short
 # modules are built in. Configure links with the libraries' bitcode, which needs no optimization there.
 export CONFIG_SITE="$CONFIG_SITE $build_python/share/config.site" PKG_CONFIG=no
 unset PKG_CONFIG_LIBDIR
-./configure --build=x86_64-build-linux-musl --host="$system" --prefix=/PREFIX --with-build-python="$python" \
+./configure --build=x86_64-build-linux-musl --host="$triple" --prefix=/PREFIX --with-build-python="$python" \
     --enable-ipv6 --disable-test-modules --without-static-libpython --without-ensurepip --with-computed-gotos \
     --with-readline=editline --with-openssl="$openssl" --with-dbmliborder= \
     MODULE_BUILDTYPE=static DYNLOADFILE=dynload_stub.o OPT=-O3 CCSHARED=' ' LINKFORSHARED=' ' \

@@ -1,4 +1,4 @@
-./configure --build="$build_system" --host="$system" --prefix="$out" --disable-dependency-tracking --disable-shared \
+./configure --build="$build_triple" --host="$triple" --prefix="$out" --disable-dependency-tracking --disable-shared \
     --disable-examples
 make -C src install
 make install-pkgconfigDATA

@@ -6,7 +6,7 @@ vte-256color,xterm,xterm-256color,xterm-color,xterm-direct
 
 # Configure would choose flags that keep times and owners in archives.
 export cf_cv_ar_flags=-crD
-./configure --build="$build_system" --host="$system" --with-build-cc="$CC_FOR_BUILD" --prefix="$out" --datadir=/usr/share \
+./configure --build="$build_triple" --host="$triple" --with-build-cc="$CC_FOR_BUILD" --prefix="$out" --datadir=/usr/share \
     --enable-widec --enable-overwrite --enable-ext-colors --enable-pc-files --with-pkg-config-libdir="$out/lib/pkgconfig" \
     --without-cxx --without-cxx-binding --without-ada --without-debug --without-manpages --without-tests --without-progs \
     --without-shared --without-gpm --disable-db-install --disable-stripping --disable-home-terminfo \

@@ -37,7 +37,7 @@ sub pod2usage { die "see the documentation\n" }
 EOF
 cat >"$out/lib/POSIX.pm" <<EOF
 package POSIX;
-sub uname { return ('Linux', 'localhost', '0', '0', '${build_system%%-*}') }
+sub uname { return ('Linux', 'localhost', '0', '0', '${arch}') }
 1;
 EOF
 cat >"$out/lib/re.pm" <<'EOF'

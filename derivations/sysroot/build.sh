@@ -6,7 +6,7 @@ mkdir -p "$prefix/lib" "$prefix/include/bits"
 # --- headers: the kernel's first, because musl's own win where both have one
 for kernel in any "$KERNEL_ARCH"; do
     cp -r "$zig/lib/libc/include/$kernel-linux-any/." "$prefix/include/"
-    chmod -R u+w "$prefix/include" # inputs are read-only, and so are copies of their folders
+    chmod -R u+w "$prefix/include" # inputs are read-only, and so are copies of their directories
 done
 cp -r include/. "$prefix/include/"
 cp arch/generic/bits/*.h "$prefix/include/bits/"
@@ -32,7 +32,7 @@ for file in src/*/"$MUSL_ARCH"/*.[csS]; do
     [ -e "$general" ] || echo "$file"
 done >>sources
 
-flags="--no-default-config --target=$system -march=$cpu
+flags="--no-default-config --target=$TARGET $CPU_FLAG
     -std=c99 -nostdinc -ffreestanding -frounding-math -ffp-contract=off -fno-strict-aliasing -Wa,--noexecstack
     -D_XOPEN_SOURCE=700 -Iarch/$MUSL_ARCH -Iarch/generic -Isrc/include -Isrc/internal -I$prefix/include
     -O3 -fno-pie -fomit-frame-pointer -fno-unwind-tables -fno-asynchronous-unwind-tables -fno-stack-protector
@@ -69,11 +69,11 @@ sed -e '/Math routines/,/^$/d; /\/mem[a-z]*\.zig/d; /\/bcmp\.zig/d; /\/ssp\.zig/
 cp -r "$zig/lib/compiler_rt" runtime/
 (
     cd runtime
-    "$zig/zig" build-obj compiler_rt.zig -target "$system" -mcpu=baseline -O ReleaseFast -fstrip -fno-PIE \
+    "$zig/zig" build-obj compiler_rt.zig -target "$ZIG_TARGET" -mcpu=baseline -O ReleaseFast -fstrip -fno-PIE \
         -fno-builtin -fno-unwind-tables -fomit-frame-pointer -ffunction-sections -fdata-sections \
         --cache-dir /tmp/zig --global-cache-dir /tmp/zig -femit-bin=builtins.o
 )
 "$zig/zig" ar rcsD "$resource/lib/linux/libclang_rt.builtins-$arch.a" runtime/builtins.o
 for name in crtbegin crtend; do
-    : | "$zig/zig" clang --no-default-config --target="$system" -fno-ident -x c -c - -o "$resource/lib/linux/clang_rt.$name-$arch.o"
+    : | "$zig/zig" clang --no-default-config --target="$TARGET" -fno-ident -x c -c - -o "$resource/lib/linux/clang_rt.$name-$arch.o"
 done

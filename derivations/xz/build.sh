@@ -1,4 +1,4 @@
-./configure --build="$build_system" --host="$system" --prefix="$out" --disable-dependency-tracking --disable-shared \
+./configure --build="$build_triple" --host="$triple" --prefix="$out" --disable-dependency-tracking --disable-shared \
     --disable-nls --disable-doc --disable-scripts --disable-xz --disable-xzdec --disable-lzmadec --disable-lzmainfo \
     --disable-rpath --disable-sandbox
 make -C src/liblzma install

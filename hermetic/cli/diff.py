@@ -23,7 +23,7 @@ def command(session: Session, left: str, right: str, as_json: bool) -> None:
     hermetic diff cpython-aarch64 cpython-3.13.15-aarch64
     hermetic diff cpython-aarch64@HEAD~1 cpython-aarch64      before and after an edit
     """
-    one, other = session.instance(left).graph, session.instance(right).graph
+    one, other = session.instantiate(left).graph, session.instantiate(right).graph
     changes = explain(one.derivations, one.root, other.derivations, other.root)
     if as_json:
         write_json(msgspec.to_builtins(changes))

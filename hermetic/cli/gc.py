@@ -10,7 +10,7 @@ import click
 from hermetic.cli.output import write_json
 from hermetic.cli.progress import counted, size
 from hermetic.errors import UsageError
-from hermetic.gc import collection
+from hermetic.gc.collection import Progress
 from hermetic.gc.plan import Options, Plan
 from hermetic.session import Session
 
@@ -62,18 +62,16 @@ def command(
         keep_recent=keep_recent,
         keep_derivations=keep_derivations,
         keep_sources=keep_sources,
-        pinned=frozenset(session.pinned_seeds() if keep_seeds else ()),
     )
-    plan = collection.plan(session.existing_store, options)
+    plan = session.garbage(options, keep_seeds=keep_seeds)
     if as_json:
         write_json({"delete": [i.name for i in plan.delete], "frees": plan.frees, "stays": plan.stays})
     else:
         _print(plan, dry_run)
     if dry_run:
         return
-    outcome = collection.collect_garbage(
-        session.existing_store, options, progress=_progress if sys.stderr.isatty() else None
-    )
+    progress = _progress if sys.stderr.isatty() else None
+    outcome = session.collect_garbage(options, keep_seeds=keep_seeds, progress=progress)
     print(f"deleted {counted(len(outcome.deleted), 'object')}, freed {size(outcome.freed)}", file=sys.stderr)
 
 
@@ -88,7 +86,7 @@ def _print(plan: Plan, dry_run: bool) -> None:
     )
 
 
-def _progress(progress: collection.Progress) -> None:
+def _progress(progress: Progress) -> None:
     print(
         f"\r{progress.deleted} of {progress.total} deleted, {size(progress.freed)}",
         end="\n" if progress.deleted == progress.total else "",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from hermetic.errors import HashMismatch, LockError, UsageError
-from hermetic.project import lock as locks
-from hermetic.project.lock import Lock
+from hermetic.errors import UsageError
 from hermetic.project.worktree import LOCK_FILE
 from hermetic.session import Session
-from hermetic.sources import update as updating
-from hermetic.sources.fetch import Fetcher
+
+if TYPE_CHECKING:
+    from hermetic.sources.update import Report
 
 
 @click.command()
@@ -43,42 +43,22 @@ def command(
         raise UsageError("--check and --update exclude each other")
     if (to or mirror) and not update:
         raise UsageError("--to and --mirror belong to --update NAME")
-    path = session.root / LOCK_FILE
-    lock = updating.load(path)
     if check:
-        _check(session, lock, names)
+        session.check_lock(names, tell=_tell)
     elif update:
-        fetcher = Fetcher(session.store.layout.downloads)
-        new = updating.update(lock, update, fetcher, to=to, mirrors=mirror, note=_note)
-        if new != lock:
-            updating.save(path, new)
-        for line in locks.diff(lock, new) or [f"{LOCK_FILE} is up to date"]:
+        changes = session.update_lock(update, to=to, mirrors=mirror, note=_note)
+        for line in changes or [f"{LOCK_FILE} is up to date"]:
             click.echo(line)
     else:
+        lock = session.lock
         for pin in lock.pins():
             if not names or pin.name in names:
                 default = " (default)" if lock.default_version(pin.name) == pin.version else ""
                 click.echo(f"{pin.name} {pin.version}{default}  {pin.size:,} bytes  sha256 {pin.sha256}")
 
 
-def _check(session: Session, lock: Lock, names: tuple[str, ...]) -> None:
-    for name in names:
-        lock.pin(name)  # an unknown name is an error, with a suggestion
-    pins = [pin for pin in lock.pins() if not names or pin.name in names]
-    fetcher = Fetcher(session.store.layout.downloads)
-    answering: set[tuple[str, str]] = set()
-    wrong = []
-    for report in updating.check(pins, fetcher):
-        click.echo(f"{report.pin.name} {report.pin.version}  {report.mirror}: {report.problem or 'ok'}")
-        if report.problem is None:
-            answering.add((report.pin.name, report.pin.version))
-        elif report.wrong_bytes:
-            wrong.append(report.mirror)
-    if wrong:
-        raise HashMismatch(f"{len(wrong)} mirrors serve other bytes than are pinned", details=tuple(wrong))
-    silent = [f"{p.name} {p.version}" for p in pins if (p.name, p.version) not in answering]
-    if silent:
-        raise LockError(f"no mirror of these answers from here: {', '.join(silent)}")
+def _tell(report: Report) -> None:
+    click.echo(f"{report.pin.name} {report.pin.version}  {report.mirror}: {report.problem or 'ok'}")
 
 
 def _note(line: str) -> None:

@@ -36,7 +36,7 @@ def _find(session: Session, target: str) -> Path | None:
         return path
     unknown: UsageError | None = None
     try:
-        if (path := session.existing_store.log_path(session.instance(target).graph.root)).exists():
+        if (path := session.existing_store.log_path(session.instantiate(target).graph.root)).exists():
             return path
     except UsageError as error:
         unknown = error

@@ -73,7 +73,7 @@ class Board:
         """Take an event in; the line that it is worth, if any."""
         with self.lock:
             if isinstance(event, Planned):
-                self.plan = event
+                self.plan, self.finished = event, 0
                 downloads = (
                     f" and {counted(event.fetches, 'download')} ({size(event.bytes)})"
                     if event.fetches

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hermetic.cli.building import Options, engine
+from hermetic.cli.display import display
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
 from hermetic.derivation.instantiate import Target
 from hermetic.derivation.value import inputs_of
 from hermetic.errors import HermeticError, StoreError
+from hermetic.realize.run import Settings, engine
 from hermetic.realize.steps import Steps
 from hermetic.session import Session
 from hermetic.store import integrity
@@ -32,7 +33,7 @@ def repair_all(session: Session, names: list[str], jobs: int) -> None:
         return min((order[r.drv_id] for r in made if r.drv_id in order), default=len(order))
 
     failed = []
-    with engine(session, work, Options(jobs=jobs)) as run:
+    with display() as listener, engine(session.store, work, Settings(jobs=jobs), listener) as run:
         for name in sorted(names, key=position):
             try:
                 integrity.repair(

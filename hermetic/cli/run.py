@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from hermetic.cli.realize import realize
+from hermetic.cli.display import display
 from hermetic.errors import HermeticError
 from hermetic.session import Session
-from hermetic.systems import System
+from hermetic.systems import System, running_on
 
 EMULATOR = "qemu-user"  # the recipe of the seed that runs foreign programs
 
@@ -33,9 +33,10 @@ def command(session: Session, target: str, arguments: tuple[str, ...], program: 
     name, _, revision = target.partition("@")
     evaluator = session.evaluator(revision or None)
     wanted = evaluator.parse_target(name)
-    foreign = wanted.system.arch != platform.machine()
-    objects = realize(session, [target, EMULATOR] if foreign else [target])
-    tree = session.store.path(objects[target])
+    foreign = wanted.system not in running_on(platform.machine())
+    with display() as listener:
+        outputs = session.realize([target, EMULATOR] if foreign else [target], listener=listener).outputs
+    tree = outputs[target].path
     relative = program or evaluator.recipe(wanted.recipe).meta.main_program or f"bin/{wanted.recipe}"
     command_line = [str(tree / relative), *arguments]
     if not (tree / relative).is_file():
@@ -45,7 +46,7 @@ def command(session: Session, target: str, arguments: tuple[str, ...], program: 
             hint=f"choose one with --program; in bin/: {', '.join(found) or 'nothing'}",
         )
     if foreign:
-        command_line.insert(0, str(_emulator(session.store.path(objects[EMULATOR]), wanted.system)))
+        command_line.insert(0, str(_emulator(outputs[EMULATOR].path, wanted.system)))
     sys.stdout.flush()
     sys.stderr.flush()
     session.store.outlive_exec()  # a collection must not take the program away while it runs

@@ -8,7 +8,7 @@ import sys
 import click
 import msgspec
 
-from hermetic.cli.realize import realize_inputs
+from hermetic.cli.display import display
 from hermetic.derivation.value import Build
 from hermetic.errors import UsageError
 from hermetic.sandbox.spec import Mount
@@ -30,14 +30,15 @@ def command(session: Session, target: str, fresh: bool, script: str | None) -> N
     from hermetic.realize.steps import workspace_label
     from hermetic.sandbox.client import Sandbox
 
-    instance = session.instance(target)
+    instance = session.instantiate(target)
     step = instance.graph.steps[instance.graph.root]
     drv = step.derivation
     if not isinstance(drv, Build):
         raise UsageError(
             f"{target} is unpacked, not built: it has no sandbox", hint="look at it in the store"
         )
-    paths = realize_inputs(session, instance)
+    with display() as listener:
+        paths = session.realize_inputs(target, listener=listener)
     kept = [] if fresh else session.store.kept_failures(f"{workspace_label(step)}-")
     with session.store.workspace(f"shell-{drv.name}") as space, Sandbox() as sandbox:
         mounts = prepare(drv, paths, space)

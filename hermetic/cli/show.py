@@ -19,7 +19,7 @@ def command(session: Session, target: str, recursive: bool) -> None:
 
     With TARGET@REV the recipes are those of a git revision.
     """
-    graph = session.instance(target).graph
+    graph = session.instantiate(target).graph
     if recursive:
         write_json({drv_id: msgspec.to_builtins(drv) for drv_id, drv in graph.derivations.items()})
         return

@@ -196,7 +196,6 @@ def roots(session: Session) -> None:
 @click.pass_obj
 def export_list(session: Session, targets: tuple[str, ...]) -> None:
     """Print the list of realisations of TARGETs, for others' `hermetic verify --against`."""
-    from hermetic.cli.against import ours
     from hermetic.store import published
 
-    sys.stdout.buffer.write(published.format(ours(session.existing_store, session.instances(targets))))
+    sys.stdout.buffer.write(published.format(session.published(targets)))

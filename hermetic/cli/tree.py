@@ -22,7 +22,7 @@ def command(session: Session, target: str, sources: bool, every: bool, ids: bool
     An input that another input needs too is shown only there. What has been shown before is marked with (*)
     and not unfolded again.
     """
-    graph, seen = session.instance(target).graph, set[str]()
+    graph, seen = session.instantiate(target).graph, set[str]()
     derivations = graph.derivations
     # A stack, not recursion: a graph may be deeper than Python allows.
     stack = [(graph.root, "", "", "")]

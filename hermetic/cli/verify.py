@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from hermetic.cli.display import display
 from hermetic.cli.output import write_json
-from hermetic.cli.progress import counted, duration, showing
-from hermetic.derivation import graph
-from hermetic.derivation.value import Build
+from hermetic.cli.progress import counted, duration
 from hermetic.errors import BuildFailure, NotReproducible, UsageError
 from hermetic.filesystem import translated
+from hermetic.project.worktree import LOCK_FILE
 from hermetic.session import Session
 from hermetic.verify.compare import describe
-from hermetic.verify.perturb import NAMES, Perturbations, choose
+from hermetic.verify.perturb import NAMES, choose
 from hermetic.verify.verdict import Report, Verdict
-
-if TYPE_CHECKING:
-    from hermetic.derivation.instantiate import Instance
 
 
 @click.command()
@@ -85,13 +80,19 @@ def command(
         raise UsageError(
             "diffoscope is not installed", hint="leave --diffoscope out; the differences are named"
         )
-    instances = session.instances(targets)
     if against is not None:
-        from hermetic.cli.against import compare_with
-
-        compare_with(session, instances, against, as_json)
+        _compare(session, targets, against, as_json)
         return
-    report = _verify(session, instances, closure, rounds, jobs or os.cpu_count() or 1, on, keep, diffoscope)
+    with display() as listener:
+        report = session.verify(
+            targets,
+            closure=closure,
+            rounds=rounds,
+            jobs=jobs,
+            perturb=on.on,
+            keep=keep or ("verify-differences" if diffoscope else None),
+            listener=listener,
+        )
     _print(report, as_json)
     if report_file is not None:
         from hermetic.verify.table import markdown
@@ -101,42 +102,26 @@ def command(
     if diffoscope:
         _hand_over(report)
     if accept and report.reproducible:
-        from hermetic.cli.expected import accept as write
-
-        write(session, instances, {verdict.drv_id for verdict in report.verdicts})
+        for line in session.accept(report) or [f"{LOCK_FILE} expects all of this already"]:
+            click.echo(line, err=True)
     _conclude(report)
 
 
-def _verify(
-    session: Session,
-    instances: list[Instance],
-    closure: bool,
-    rounds: int,
-    jobs: int,
-    on: Perturbations,
-    keep: str | None,
-    diffoscope: bool,
-) -> Report:
-    from hermetic.cli.building import Options, realize_derivations
-    from hermetic.verify.rebuild import Rebuilder
-
-    work = graph.merge(instances)
-    derivations = work.derivations
-    scope = graph.closure(derivations, work.roots.values()) if closure else list(work.roots.values())
-    builds = {d: work.steps[d] for d in scope if isinstance(derivations[d], Build)}
-    if not builds:
-        raise UsageError(
-            f"{', '.join(work.roots)}: there is nothing to rebuild",
-            hint="sources are verified by their hashes in the lock",
-        )
-    everything = graph.closure(derivations, builds)
-    objects = realize_derivations(session, instances, everything, Options(jobs=jobs))
-    kept = Path(keep or "verify-differences").absolute() if keep or diffoscope else None
-    with showing(verbose=False) as listener, session.store.temp_roots() as protected:
-        protected.add(*objects.values())
-        rebuilder = Rebuilder(session.store, builds, objects, on, listener, jobs=jobs, keep=kept)
-        verdicts = rebuilder.run(rounds, lambda verdict: None)
-    return Report(", ".join(work.roots), tuple(sorted(on.on)), tuple(verdicts))
+def _compare(session: Session, targets: tuple[str, ...], source: str, as_json: bool) -> None:
+    result = session.agreement(targets, source)
+    if as_json:
+        write_json(msgspec.to_builtins(result))
+    else:
+        for row in result.rows:
+            what = f" ({row.system})" if row.system else ""
+            click.echo(f"{row.verdict:9} {row.name}-{row.version}{what}")
+            if row.verdict == "disagree":
+                click.echo(f"    here:  {', '.join(row.mine)}")
+                click.echo(f"    there: {', '.join(row.theirs)}")
+    summary = ", ".join(f"{result.count(v)} {v}" for v in ("agree", "disagree", "unknown"))
+    click.echo(summary, err=True)
+    if result.count("disagree"):
+        raise NotReproducible(f"{source} has other bytes: {summary}")
 
 
 def _print(report: Report, as_json: bool) -> None:

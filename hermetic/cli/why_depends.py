@@ -18,11 +18,11 @@ def command(session: Session, target: str, input: str) -> None:
 
     INPUT is a target, or the name of any derivation below TARGET.
     """
-    graph = session.instance(target).graph
+    graph = session.instantiate(target).graph
     derivations = graph.derivations
     ends = [d for d, drv in derivations.items() if input in (drv.name, label(drv), d)]
     if not ends:
-        ends = [session.instance(input).graph.root]
+        ends = [session.instantiate(input).graph.root]
     found = (path_between(derivations, graph.root, end) for end in ends if end in derivations)
     chains = sorted((chain for chain in found if chain is not None), key=len)
     if not chains:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from hermetic.gc import collection
-from hermetic.gc.plan import Options
 from hermetic.session import Session
 
 
@@ -18,9 +16,7 @@ def command(session: Session, object: str) -> None:
     Prints the root, then objects, each made from the next. Exit code 1: nothing keeps it.
     """
     name = session.object_of(object)
-    chain = collection.why_live(
-        session.existing_store, name, Options(pinned=frozenset(session.pinned_seeds()))
-    )
+    chain = session.why_live(name)
     if chain is None:
         click.echo(f"nothing keeps {name}; `hermetic gc` would delete it")
         raise click.exceptions.Exit(1)

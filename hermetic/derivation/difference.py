@@ -126,7 +126,6 @@ def _patches(one: Unpack, other: Unpack) -> Iterator[str]:
 def _builds(one: Build, other: Build) -> Iterator[str]:
     for field in ("system", "cpu"):
         yield from _field(field, getattr(one, field), getattr(other, field))
-    yield from _field("allow", ", ".join(one.allow) or "nothing", ", ".join(other.allow) or "nothing")
     for word, ours, theirs in (
         ("source at", one.sources, other.sources),
         ("input", one.inputs, other.inputs),

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from hermetic.derivation.environment import OVERRIDABLE, Inputs, Side, logical, standard
 from hermetic.derivation.step import Graph, Step
-from hermetic.derivation.value import PREFIX, Build, Fetch, Patch, Unpack, derivation_id
+from hermetic.derivation.value import Build, Fetch, Patch, Unpack, derivation_id
 from hermetic.errors import RecipeError, UsageError, did_you_mean, nearest
 from hermetic.project import lock as locks
 from hermetic.project import recipe as recipes
@@ -23,33 +25,9 @@ from hermetic.project.toml import toml_line
 from hermetic.project.worktree import DIRECTORY, LOCK_FILE, PATCH_DIRECTORY
 from hermetic.systems import BUILD_SYSTEM, SYSTEMS, System
 
-# What every build has, whatever its recipe says.
-SHELL: Final = "busybox"  # the seed behind /bin/sh
-USERLAND: Final = "userland"  # the POSIX tools on PATH
-COMPILER: Final = "clang"  # per host system: cc, ar, ld and the rest
+SHELL: Final = "busybox"  # the recipe behind /bin/sh in every sandbox
 
 SOURCE_DIR: Final = "/build/source"
-
-_CONSTANT_ENV: Final = {
-    "HOME": "/build",
-    "LC_ALL": "C",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONHASHSEED": "0",
-    "SOURCE_DATE_EPOCH": "315532800",  # 1980-01-01: the oldest date that zip archives can hold
-    "TERM": "dumb",
-    "TMPDIR": "/tmp",
-    "TZ": "UTC",
-}
-_COMPILER_ENV: Final = {
-    "CC": "cc",
-    "CXX": "c++",
-    "CPP": "cpp",
-    "AR": "llvm-ar",  # the shell of busybox would take "ar" for its own
-    "RANLIB": "ranlib",
-    "LD": "ld",
-    "NM": "nm",
-    "STRIP": "strip",
-}
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -80,6 +58,7 @@ class Evaluator:
         self.files = files
         self.lock: Lock = locks.parse(files[LOCK_FILE], LOCK_FILE)
         self._recipes: dict[str, Recipe] = {}
+        self._default_toolchain: str | UnsetType | None = UNSET
         recipe_files = (f.split("/") for f in files if f.startswith(f"{DIRECTORY}/"))
         self.names = tuple(sorted(parts[1] for parts in recipe_files if parts[2:] == ["recipe.toml"]))
         self.known = frozenset(self.names)
@@ -90,6 +69,37 @@ class Evaluator:
         if found is None:
             found = self._recipes[name] = recipes.parse(self.files[recipes.path_of(name)], name)
         return found
+
+    def version_of(self, recipe: Recipe, versions: Mapping[str, str]) -> str:
+        """The version of a recipe's output. `versions`: source name to the version asked for."""
+        if recipe.source is None:
+            return recipe.version if isinstance(recipe.version, str) else ""
+        return self.lock.pin(recipe.source, versions.get(recipe.source)).version
+
+    def recipe_for(self, name: str, versions: Mapping[str, str]) -> Recipe:
+        """The recipe of that name, which must exist, as it is for the chosen versions of sources."""
+        recipe = self.recipe(name)
+        if not isinstance(recipe.version, dict):
+            return recipe
+        return recipe.for_version(self.version_of(recipe, versions))
+
+    def default_toolchain(self) -> str | None:
+        """The toolchain of recipes that name none: the one whose `[provides]` table says `default = true`.
+
+        Raises:
+            RecipeError: two say so.
+        """
+        if self._default_toolchain is UNSET:
+            # Only recipes whose text has the word are parsed: most projects have hundreds that do not.
+            candidates = [n for n in self.names if b"provides" in self.files[recipes.path_of(n)]]
+            found = [n for n in candidates if (p := self.recipe(n).provides) is not None and p.default]
+            if len(found) > 1:
+                raise RecipeError(
+                    f"{recipes.path_of(found[1])}: [provides]: default = true, and so says {found[0]}",
+                    hint="a project has one default toolchain; other recipes name theirs as `toolchain`",
+                )
+            self._default_toolchain = found[0] if found else None
+        return self._default_toolchain
 
     def parse_target(self, text: str) -> Target:
         """Read `NAME[-VERSION][-ARCH]`.
@@ -111,7 +121,7 @@ class Evaluator:
         raise self._unknown_target(text, rest)
 
     def _checked(self, target: Target) -> Target:
-        supported = self.recipe(target.recipe).systems
+        supported = self.recipe_for(target.recipe, target.versions).systems
         if target.system.arch not in supported:
             raise UsageError(
                 f"{target.recipe} is not made for {target.system.arch}",
@@ -146,21 +156,6 @@ class Evaluator:
         return Instance(target, Graph(root, run.steps))
 
 
-_Side = tuple[str, System]  # a recipe and the system that its output is for
-
-
-class _Inputs(msgspec.Struct, frozen=True):
-    """All inputs of one recipe for one host system. They are sets: sorted, however a recipe orders them.
-
-    Attributes:
-        linked: names of those on the host side that the output links or uses, which the compiler does not.
-    """
-
-    build: tuple[_Side, ...]
-    host: tuple[_Side, ...]
-    linked: tuple[str, ...]
-
-
 class _Instantiation:
     """The state of one instantiation: each (recipe, system) gives one derivation."""
 
@@ -168,6 +163,7 @@ class _Instantiation:
         self.evaluator = evaluator
         self.versions = versions
         self.steps: dict[str, Step] = {}
+        self._recipes: dict[str, Recipe] = {}  # as they are for these versions
         self._done: dict[tuple[str, str], str] = {}  # (recipe, arch) to derivation id
         self._sources: dict[tuple[str, tuple[Patch, ...]], str] = {}
 
@@ -177,7 +173,7 @@ class _Instantiation:
         A depth-first walk on a stack of its own: graphs may be deeper than Python's. What lies on the
         stack is the way from the root to what is at hand; meeting one of those again is a cycle.
         """
-        way: list[tuple[Recipe, System, _Inputs, Iterator[_Side]]] = [self._enter(name, system)]
+        way: list[tuple[Recipe, System, Inputs, Iterator[Side]]] = [self._enter(name, system)]
         on_way = {(name, system.arch)}
         while True:
             recipe, host, inputs, rest = way[-1]
@@ -200,17 +196,23 @@ class _Instantiation:
                 if not way:
                     return self._done[key]
 
-    def _enter(self, name: str, system: System) -> tuple[Recipe, System, _Inputs, Iterator[_Side]]:
-        recipe = self.evaluator.recipe(name)
+    def _enter(self, name: str, system: System) -> tuple[Recipe, System, Inputs, Iterator[Side]]:
+        recipe = self._recipe(name)
         inputs = self._inputs(recipe, system)
         return recipe, system, inputs, iter((*inputs.build, *inputs.host))
 
+    def _recipe(self, name: str) -> Recipe:
+        found = self._recipes.get(name)
+        if found is None:
+            found = self._recipes[name] = self.evaluator.recipe_for(name, self.versions)
+        return found
+
     def _check_supported(self, parent: Recipe, name: str, system: System) -> None:
-        if system.arch not in self.evaluator.recipe(name).systems:
+        if system.arch not in self._recipe(name).systems:
             hint = "a tool that runs while building belongs under build-inputs"
             raise self._error(parent, f"input {name!r} is not made for {system.arch}", name, hint)
 
-    def _instantiate(self, recipe: Recipe, system: System, inputs: _Inputs) -> str:
+    def _instantiate(self, recipe: Recipe, system: System, inputs: Inputs) -> str:
         script_file = f"{DIRECTORY}/{recipe.name}/build.sh"
         script = self.evaluator.files.get(script_file)
         if script is None:
@@ -227,15 +229,14 @@ class _Instantiation:
         build = Build(
             name=recipe.name,
             version=self._version(recipe),
-            system=system.triple,
+            system=system.name,
             cpu=system.cpu,
-            out=_logical(system, recipe.name),
+            out=logical(system, recipe.name),
             sources=sources,
-            inputs={_logical(s, n): self._done[n, s.arch] for n, s in (*inputs.build, *inputs.host)},
-            links=dict.fromkeys(("/bin/sh", "/usr/bin/env"), f"{_logical(BUILD_SYSTEM, SHELL)}/bin/busybox"),
+            inputs={logical(s, n): self._done[n, s.arch] for n, s in (*inputs.build, *inputs.host)},
+            links=dict.fromkeys(("/bin/sh", "/usr/bin/env"), f"{logical(BUILD_SYSTEM, SHELL)}/bin/busybox"),
             env=self._environment(recipe, system, inputs),
             script=self._text(script_file, script),
-            allow=tuple(sorted(recipe.allow)),
         )
         expected = self.evaluator.lock.expect.get(build.system, {}).get(f"{build.name}-{build.version}", "")
         return self._add(Step(derivation_id(build), build, timeout=recipe.timeout, expected=expected))
@@ -246,21 +247,22 @@ class _Instantiation:
             sources[SOURCE_DIR] = self._unpacked(recipe, recipe.source, self._patches(recipe))
         elif recipe.patches:
             raise self._error(recipe, "patches need a source to apply to", "patches")
-        for folder, source in recipe.extra_sources.items():
-            sources[f"/build/{folder}"] = self._unpacked(recipe, source, ())
+        for directory, source in recipe.extra_sources.items():
+            sources[f"/build/{directory}"] = self._unpacked(recipe, source, ())
         return sources
 
-    def _inputs(self, recipe: Recipe, system: System) -> _Inputs:
+    def _inputs(self, recipe: Recipe, system: System) -> Inputs:
         """The inputs that a recipe names, those that every build has, and what all of them propagate."""
         build: dict[str, None] = {}
         linked: dict[str, None] = {}
         tools: dict[str, None] = {}
-        has_script = f"{DIRECTORY}/{recipe.name}/build.sh" in self.evaluator.files
+        toolchain = None
         queue = [(n, build) for n in recipe.build_inputs] + [(n, linked) for n in recipe.host_inputs]
-        if has_script and recipe.toolchain == "clang":
-            queue += [(COMPILER, tools), (USERLAND, build)]
-        if has_script:
+        if f"{DIRECTORY}/{recipe.name}/build.sh" in self.evaluator.files:
             queue.append((SHELL, build))
+            toolchain = self._toolchain(recipe)
+            if toolchain is not None:
+                queue.append((toolchain, tools))
         for name, side in queue:  # grows while it is walked
             if name in side:
                 continue
@@ -268,49 +270,62 @@ class _Instantiation:
                 hint = did_you_mean(name, self.evaluator.names)
                 raise self._error(recipe, f"unknown input {name!r}", name, hint)
             side[name] = None
-            brought = self.evaluator.recipe(name)
+            brought = self._recipe(name)
             queue += [(n, side) for n in brought.propagated_host_inputs]
             queue += [(n, build) for n in brought.propagated_build_inputs]
-        return _Inputs(
+        return Inputs(
             build=tuple((n, BUILD_SYSTEM) for n in sorted(build)),
             host=tuple((n, system) for n in sorted({**tools, **linked})),
             linked=tuple(sorted(linked)),
+            toolchain=toolchain,
         )
 
-    def _environment(self, recipe: Recipe, system: System, inputs: _Inputs) -> dict[str, str]:
+    def _toolchain(self, recipe: Recipe) -> str | None:
+        """Name of the recipe that compiles this one."""
+        name = recipe.toolchain
+        if name is None:
+            return self.evaluator.default_toolchain()
+        if name == recipes.NO_TOOLCHAIN:
+            return None
+        known = [n for n in self.evaluator.names if b"provides" in self.evaluator.files[recipes.path_of(n)]]
+        if name not in self.evaluator.known:
+            hint = did_you_mean(name, [*known, recipes.NO_TOOLCHAIN])
+            raise self._error(recipe, f'unknown toolchain "{name}"', "toolchain", hint)
+        if self._recipe(name).provides is None:
+            hint = "a toolchain says in a [provides] table what it gives to builds"
+            raise self._error(recipe, f'"{name}" is not a toolchain', "toolchain", hint)
+        return name
+
+    def _environment(self, recipe: Recipe, system: System, inputs: Inputs) -> dict[str, str]:
         """The whole environment of the build, but for what depends on the machine's size."""
-        compiler = recipe.toolchain == COMPILER
-        libraries = [_logical(system, n) for n in inputs.linked]
-        env = {
-            **_CONSTANT_ENV,
-            "PATH": ":".join(f"{p}/bin" for p in _search_path(system, inputs, compiler)),
-            "out": _logical(system, recipe.name),
-            "name": recipe.name,
-            "version": self._version(recipe),
-            "system": system.triple,
-            "arch": system.arch,
-            "build_system": BUILD_SYSTEM.triple,
-            "cpu": system.cpu,
-            "CPPFLAGS": " ".join(f"-I{p}/include" for p in libraries),
-            "LDFLAGS": " ".join(f"-L{p}/lib" for p in libraries),
-            "PKG_CONFIG_LIBDIR": ":".join(f"{p}/lib/pkgconfig" for p in libraries) or "/none",
-        }
-        if compiler:
-            env |= _COMPILER_ENV
-            env["CONFIG_SITE"] = f"{_logical(system, COMPILER)}/share/config.site"
-        if COMPILER in recipe.build_inputs:
-            env["CC_FOR_BUILD"] = f"{_logical(BUILD_SYSTEM, COMPILER)}/bin/cc"
-        on_host = {n for n, _ in inputs.host}
-        for name, side in inputs.build:
-            env[_variable(name) + ("_for_build" if name in on_host else "")] = _logical(side, name)
-        for name, side in inputs.host:
-            env[_variable(name)] = _logical(side, name)
-        for key, value in recipe.env_for(system.arch).items():
-            if key in env and key not in ("CPPFLAGS", "LDFLAGS"):
-                message = f"{key!r} is set by hermetic for every build"
+        brought = {n: self._recipe(n) for n, _ in (*inputs.build, *inputs.host)}
+        env = standard(recipe, self._version(recipe), system, inputs, brought)
+        if inputs.toolchain is not None:
+            provides = brought[inputs.toolchain].provides
+            assert provides is not None
+            env |= self._filled(brought[inputs.toolchain], provides.env, system)
+        for name in recipe.build_inputs:
+            if (provides := brought[name].provides) is not None:
+                env |= self._filled(brought[name], provides.build_env, BUILD_SYSTEM)
+        for key in recipe.env:
+            if key in env and key not in OVERRIDABLE:
+                message = f'"{key}" is set by hermetic for every build'
                 raise self._error(recipe, message, key, "set it in build.sh")
-            env[key] = value
-        return env
+        return env | self._filled(recipe, recipe.env, system)
+
+    def _filled(self, recipe: Recipe, env: Mapping[str, str], system: System) -> dict[str, str]:
+        """An `[env]` of a recipe with its placeholders filled in for one system."""
+        words = {"prefix": logical(system, recipe.name)}
+        words |= {f"system.{word}": text for word, text in system.spellings().items()}
+        filled = {}
+        for key, value in env.items():
+            try:
+                filled[key] = recipes.filled(value, words)
+            except KeyError as error:
+                hint = did_you_mean(error.args[0], words)
+                message = f"{key}: unknown placeholder ${{{error.args[0]}}}"
+                raise self._error(recipe, message, key, hint) from None
+        return filled
 
     def _unpacked(self, recipe: Recipe, source: str, patches: tuple[Patch, ...]) -> str:
         if (source, patches) not in self._sources:
@@ -336,9 +351,7 @@ class _Instantiation:
         return tuple(patches)
 
     def _version(self, recipe: Recipe) -> str:
-        if recipe.source is None:
-            return recipe.version or ""
-        return self.evaluator.lock.pin(recipe.source, self.versions.get(recipe.source)).version
+        return self.evaluator.version_of(recipe, self.versions)
 
     def _add(self, step: Step) -> str:
         self.steps.setdefault(step.drv_id, step)
@@ -359,22 +372,7 @@ class _Instantiation:
         text = self.evaluator.files[filename].decode("utf-8", "replace")
         line = None
         if near:
-            line = toml_line(text, (), near) or toml_line(text, ("env",), near)
+            tables = ((), ("env",), ("provides", "env"), ("provides", "build-env"))
+            line = next((n for table in tables if (n := toml_line(text, table, near))), None)
             line = line or next((n for n, t in enumerate(text.splitlines(), 1) if f'"{near}"' in t), None)
         return RecipeError(f"{filename}{f':{line}' if line else ''}: {message}", hint=hint)
-
-
-def _search_path(system: System, inputs: _Inputs, compiler: bool) -> list[str]:
-    """Tools of the host system's compiler first, the recipe's own next, the userland last."""
-    first = [(COMPILER, system)] if compiler else []
-    tools = [(n, s) for n, s in inputs.build if n not in (SHELL, USERLAND)]
-    last = [(n, s) for n, s in inputs.build if n == USERLAND]
-    return [_logical(s, n) for n, s in dict.fromkeys((*first, *tools, *last))]
-
-
-def _variable(name: str) -> str:
-    return name.replace("-", "_").replace("+", "_")
-
-
-def _logical(system: System, name: str) -> str:
-    return f"{PREFIX}/{system.triple}/{name}"

@@ -1,7 +1,7 @@
 """The derivation as a value, its id and its build key.
 
 A derivation holds no path of the machine and no hash of the store: inputs stand at *logical paths*
-(`/hermetic/<triple>/<name>`), so an output cannot contain the name of what it was built from.
+(`/hermetic/<system>/<name>`), so an output cannot contain the name of what it was built from.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Build(msgspec.Struct, frozen=True, tag_field="kind", tag="build"):
     """A script that runs in a sandbox and leaves its output at `out`.
 
     Attributes:
-        system: triple of the host system. cpu: its baseline.
+        system: name of the host system. cpu: its baseline.
         out: logical path of the output.
         sources: path below /build to derivation id; each tree is copied there, writable. The script starts
             in `/build/source` where there is one.
@@ -62,7 +62,6 @@ class Build(msgspec.Struct, frozen=True, tag_field="kind", tag="build"):
         links: symbolic links of the sandbox's root outside of /hermetic, such as `/bin/sh`.
         env: the whole environment, but for what depends on the machine's size (`JOBS`, `MAKEFLAGS`).
         script: text of the POSIX shell script.
-        allow: what the sandbox permits beyond the usual: `user-namespaces`.
     """
 
     name: str
@@ -75,7 +74,6 @@ class Build(msgspec.Struct, frozen=True, tag_field="kind", tag="build"):
     links: dict[str, str]
     env: dict[str, str]
     script: str
-    allow: tuple[str, ...] = ()
 
 
 Derivation: TypeAlias = Fetch | Unpack | Build

@@ -1,15 +1,17 @@
 """A recipe: `derivations/NAME/recipe.toml` as a value.
 
-Recipes are data. Everything that a field may hold is said here; whatever else stands in the file is an
-error that names the line. `docs/recipes.md` explains the fields to those who write recipes.
+Recipes are data. Every field is declared here; anything else in the file is an error that names the line.
+`docs/recipes.md` explains the fields to those who write recipes.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from hermetic.errors import RecipeError, did_you_mean
 from hermetic.project.toml import decode_toml, toml_line
@@ -18,6 +20,10 @@ from hermetic.systems import SYSTEMS
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9+_]*(-[a-z0-9+_]+)*\Z")
 ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+VERSION_PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~-]*\Z")
+NO_TOOLCHAIN: Final = "none"
+
+T = TypeVar("T")
 
 
 class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
@@ -33,42 +39,78 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keba
     main_program: str = ""
 
 
-class TargetSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[target.ARCH]`: what is different for one host system."""
+class Provides(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """`[provides]`: what a toolchain gives to the builds that use it, beside its propagated inputs.
 
+    Attributes:
+        default: builds whose recipe names no toolchain use this one.
+        env: for builds that have it as their toolchain (made for their host system).
+        build_env: for builds that have it among their `build-inputs` (made for the build system).
+    """
+
+    default: bool = False
     env: dict[str, str] = {}
+    build_env: dict[str, str] = {}
+
+
+class VersionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """`[version."3.14"]`: what is different for one line of a source.
+
+    A field given here takes the place of the recipe's; `env` is joined with the recipe's, key by key.
+    """
+
+    patches: tuple[str, ...] | UnsetType = UNSET
+    extra_sources: dict[str, str] | UnsetType = UNSET
+    build_inputs: tuple[str, ...] | UnsetType = UNSET
+    host_inputs: tuple[str, ...] | UnsetType = UNSET
+    propagated_build_inputs: tuple[str, ...] | UnsetType = UNSET
+    propagated_host_inputs: tuple[str, ...] | UnsetType = UNSET
+    systems: tuple[str, ...] | UnsetType = UNSET
+    timeout: int | UnsetType = UNSET
+    env: dict[str, str] | UnsetType = UNSET
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The fields of `recipe.toml`; see `docs/recipes.md`.
 
     Attributes:
+        version: the version itself where there is no source; else sections by version prefix.
+        toolchain: a recipe with a `[provides]` table, `none`, or None for the default one.
         build_inputs: recipes that run while building. host_inputs: recipes that the output links or uses.
+        path: where its `bin` stands on the `PATH` of builds that have it as a build input.
         timeout: seconds; not hashed.
     """
 
     name: str
     source: str | None = None
-    version: str | None = None
+    version: str | dict[str, VersionSection] | None = None
     patches: tuple[str, ...] = ()
     extra_sources: dict[str, str] = {}
-    toolchain: Literal["clang", "none"] = "clang"
+    toolchain: str | None = None
     build_inputs: tuple[str, ...] = ()
     host_inputs: tuple[str, ...] = ()
     propagated_build_inputs: tuple[str, ...] = ()
     propagated_host_inputs: tuple[str, ...] = ()
+    path: Literal["usual", "last", "none"] = "usual"
     systems: tuple[str, ...] = tuple(SYSTEMS)
-    allow: tuple[Literal["user-namespaces"], ...] = ()
     timeout: int = 7200
     seed: bool = False
     env: dict[str, str] = {}
-    target: dict[str, TargetSection] = {}
+    provides: Provides | None = None
     meta: Meta = Meta()
 
-    def env_for(self, arch: str) -> dict[str, str]:
-        """The recipe's own environment for one host system."""
-        section = self.target.get(arch)
-        return {**self.env, **(section.env if section else {})}
+    def for_version(self, version: str) -> Recipe:
+        """The recipe for one version of its source: the most specific section that fits is applied."""
+        sections = self.version if isinstance(self.version, dict) else {}
+        fitting = [p for p in sections if version == p or version.startswith(f"{p}.")]
+        if not fitting:
+            return self
+        section = sections[max(fitting, key=len)]
+        changes: dict[str, Any] = {
+            f: value for f in section.__struct_fields__ if (value := getattr(section, f)) is not UNSET
+        }
+        changes["env"] = {**self.env, **changes.get("env", {})}
+        return msgspec.structs.replace(self, **changes)
 
 
 def path_of(name: str) -> str:
@@ -76,45 +118,78 @@ def path_of(name: str) -> str:
     return f"{DIRECTORY}/{name}/recipe.toml"
 
 
-def parse(data: bytes, folder: str) -> Recipe:
-    """Decode the recipe in `derivations/<folder>/recipe.toml`.
+def filled(value: str, words: Mapping[str, str]) -> str:
+    """`value` with `${prefix}` and each `${WORD.WORD}` replaced. Other text stays, shell syntax included.
+
+    Raises:
+        KeyError: an unknown word, which is its argument.
+    """
+    return _PLACEHOLDER.sub(lambda match: words[match[1]], value)
+
+
+_PLACEHOLDER: Final = re.compile(r"\$\{(prefix|[a-z]+\.[a-z0-9_-]+)\}")
+
+
+def parse(data: bytes, directory: str) -> Recipe:
+    """Decode the recipe in `derivations/<directory>/recipe.toml`.
 
     Raises:
         RecipeError: with file, line, value and, where a name is nearly right, a suggestion.
     """
-    filename = path_of(folder)
+    filename = path_of(directory)
     recipe = decode_toml(data, filename, Recipe, RecipeError)
     text = data.decode("utf-8")
-
-    def refuse(
-        key: str | None, message: str, hint: str | None = None, table: tuple[str, ...] = ()
-    ) -> RecipeError:
+    for table, key, message, hint in _mistakes(recipe, directory):
         line = toml_line(text, table, key)
         where = f"{filename}:{line}" if line else filename
-        return RecipeError(f"{where}: {message}", hint=hint)
-
-    if recipe.name != folder:
-        raise refuse("name", f"name is {recipe.name!r}, but the folder is {folder!r}", "give both one name")
-    if not NAME.match(recipe.name):
-        raise refuse("name", f"{recipe.name!r} is no name", "use a-z, 0-9, '+', '_', and '-' between words")
-    if recipe.source is None and recipe.version is None:
-        raise refuse("name", "neither source nor version is given", 'without a source, say version = "1"')
-    if recipe.source is not None and recipe.version is not None:
-        raise refuse("version", "the version comes from the lock when there is a source", "remove the line")
-    for arch in recipe.systems:
-        if arch not in SYSTEMS:
-            raise refuse("systems", f"unknown system {arch!r}", did_you_mean(arch, SYSTEMS))
-    for arch in recipe.target:
-        if arch not in SYSTEMS:
-            hint = did_you_mean(arch, SYSTEMS)
-            raise refuse(None, f"[target.{arch}] is for no known system", hint, ("target", arch))
-    if recipe.timeout <= 0:
-        raise refuse("timeout", f"timeout is {recipe.timeout}, but must be above 0 (seconds)")
-    if recipe.seed and recipe.source is None:
-        raise refuse("seed", "a seed needs a source")
-    sections = {("env",): recipe.env} | {("target", a, "env"): t.env for a, t in recipe.target.items()}
-    for table, env in sections.items():
-        for key in env:
-            if not ENV_NAME.match(key):
-                raise refuse(key, f"{key!r} cannot name an environment variable", table=table)
+        raise RecipeError(f"{where}: {message}", hint=hint)
     return recipe
+
+
+_Mistake = tuple[tuple[str, ...], str | None, str, str | None]  # table, key, message, hint
+
+
+def _mistakes(recipe: Recipe, directory: str) -> Iterator[_Mistake]:
+    """What is wrong with a recipe beyond the types of its fields."""
+    sections = recipe.version if isinstance(recipe.version, dict) else {}
+    if recipe.name != directory:
+        yield (), "name", f'name is "{recipe.name}", but its directory is "{directory}"', "use one name"
+    if not NAME.match(recipe.name):
+        yield (), "name", f'"{recipe.name}" is not a name', "use a-z, 0-9, +, _ and, between words, -"
+    if recipe.source is None and recipe.version is None:
+        yield (), "name", "neither source nor version is given", 'without a source, say version = "1"'
+    if recipe.source is None and sections:
+        yield ("version",), None, "without a source there are no sections by version", 'say version = "1"'
+    if recipe.source is not None and isinstance(recipe.version, str):
+        yield (), "version", "the version comes from the lock when there is a source", "remove the line"
+    if recipe.seed and recipe.source is None:
+        yield (), "seed", "a seed needs a source", None
+    yield from _mistakes_of_fields((), recipe.systems, recipe.timeout)
+    yield from _mistakes_of_env(("env",), recipe.env)
+    if recipe.provides is not None:
+        yield from _mistakes_of_env(("provides", "env"), recipe.provides.env)
+        yield from _mistakes_of_env(("provides", "build-env"), recipe.provides.build_env)
+    for prefix, section in sections.items():
+        table = ("version", prefix)
+        if not VERSION_PREFIX.match(prefix):
+            yield table, None, f'"{prefix}" cannot be the beginning of a version', None
+        yield from _mistakes_of_fields(table, _given(section.systems, ()), _given(section.timeout, 1))
+        yield from _mistakes_of_env((*table, "env"), _given(section.env, {}))
+
+
+def _given(value: T | UnsetType, otherwise: T) -> T:
+    return otherwise if isinstance(value, UnsetType) else value
+
+
+def _mistakes_of_fields(table: tuple[str, ...], systems: tuple[str, ...], timeout: int) -> Iterator[_Mistake]:
+    for arch in systems:
+        if arch not in SYSTEMS:
+            yield table, "systems", f'unknown system "{arch}"', did_you_mean(arch, SYSTEMS)
+    if timeout <= 0:
+        yield table, "timeout", f"timeout is {timeout}, but must be above 0 (seconds)", None
+
+
+def _mistakes_of_env(table: tuple[str, ...], env: Mapping[str, str]) -> Iterator[_Mistake]:
+    for key in env:
+        if not ENV_NAME.match(key):
+            yield table, key, f'"{key}" is not a name of an environment variable', None

@@ -294,7 +294,8 @@ def _type_at(path: Sequence[_Step], type: type[Any]) -> Any:
     info: Any = msgspec.inspect.type_info(type)
     for step in path:
         if isinstance(info, msgspec.inspect.UnionType):
-            info = next((t for t in info.types if not isinstance(t, msgspec.inspect.NoneType)), None)
+            inside = (msgspec.inspect.StructType, msgspec.inspect.DictType, msgspec.inspect.CollectionType)
+            info = next((t for t in info.types if isinstance(t, inside)), None)
         if isinstance(info, msgspec.inspect.StructType):
             info = next((f.type for f in info.fields if f.encode_name == step), None)
         elif isinstance(info, msgspec.inspect.DictType):
@@ -337,8 +338,8 @@ def toml_line(text: str, table_path: Sequence[str], key: str | None) -> int | No
             return line
         if not is_header and path == wanted[: len(path)]:
             around = max(around or (0, 0), (len(path), line))  # an inline table that holds it
-        elif key is None and path[: len(wanted)] == wanted:
-            within = within or line  # the table exists only by what is in it
+        elif path[: len(wanted)] == wanted:
+            within = within or line  # a table that exists only by what is in it
     return within or (around[1] if around else None)
 
 

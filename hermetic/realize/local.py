@@ -62,7 +62,6 @@ def specification(drv: Build, mounts: tuple[Mount, ...], timeout: float | None) 
         mounts=mounts,
         links=dict(drv.links),
         timeout=timeout,
-        user_namespaces="user-namespaces" in drv.allow,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from hermetic import filesystem
-from hermetic.errors import FetchError, LockError
+from hermetic.errors import FetchError, HashMismatch, LockError
 from hermetic.project import lock as locks
 from hermetic.project import worktree
 from hermetic.project.lock import Lock, Pin
@@ -62,6 +62,24 @@ def check(pins: Iterable[Pin], fetcher: Fetcher) -> Iterator[Report]:
             else:
                 fact = f"other bytes: sha256 {found.sha256}, blake3 {found.blake3}, {found.size} bytes"
                 yield Report(pin, spec, fact, wrong_bytes=True)
+
+
+def conclude(reports: Iterable[Report]) -> None:
+    """Judge what all mirrors of some sources serve.
+
+    Raises:
+        HashMismatch: a mirror serves other bytes than are pinned.
+        LockError: a source has no mirror that serves it.
+    """
+    seen = list(reports)
+    wrong = tuple(report.mirror for report in seen if report.wrong_bytes)
+    if wrong:
+        raise HashMismatch(f"{len(wrong)} mirrors serve other bytes than are pinned", details=wrong)
+    served = {(r.pin.name, r.pin.version) for r in seen if r.problem is None}
+    asked = dict.fromkeys((r.pin.name, r.pin.version) for r in seen)
+    silent = [f"{name} {version}" for name, version in asked if (name, version) not in served]
+    if silent:
+        raise LockError(f"no mirror answers from here for: {', '.join(silent)}")
 
 
 def newest(pin: Pin, fetcher: Fetcher) -> str:
@@ -149,7 +167,7 @@ def _rewritten(old: Pin | None, version: str, note: Callable[[str], None]) -> tu
     out = []
     for spec in old.mirrors:
         if old.version in spec:
-            out.append(spec.replace(old.version, version))
+            out.append(with_version(spec, old.version, version))
         elif version == old.version:
             out.append(spec)
         else:
@@ -160,6 +178,27 @@ def _rewritten(old: Pin | None, version: str, note: Callable[[str], None]) -> tu
             hint=f"name one: hermetic lock --update {old.name} --to {version} --mirror ADDRESS",
         )
     return tuple(out)
+
+
+def with_version(spec: str, old: str, new: str) -> str:
+    """An address with another version: `python3.13/python3.13_3.13.5` becomes `python3.14/python3.14_3.14.7`.
+
+    Beside the whole version, addresses hold its beginning: 3.13 in the name of a package or a directory, 313.
+    A beginning is replaced only where no other number stands beside it, and only if it has two components or
+    more: a single number may mean anything.
+    """
+    before, after = _NUMBERS.findall(old), _NUMBERS.findall(new)
+    mark = "\0"
+    text = spec.replace(old, mark)
+    for length in range(len(before) - 1, 1, -1):
+        if length < len(after) + 1:
+            for joint in (".", "_", "-", ""):
+                short, shorter = joint.join(before[:length]), joint.join(after[:length])
+                text = re.sub(rf"(?<![\d.]){re.escape(short)}(?!\.?\d)", shorter, text)
+    return text.replace(mark, new)
+
+
+_NUMBERS: Final = re.compile(r"\d+")
 
 
 def _measured(

@@ -17,27 +17,29 @@ _FAULTS: Final = (
 _HEAD: Final = """\
 # Bad input
 
-Real recipes, lock files, archives, command lines, store files and lists of realisations, damaged by chance,
-and the whole program run on each. Written by
+Real recipes, lock files, archives, command lines, store files and lists of realisations are damaged at
+random, and the whole program runs on each. This report is the output of
 
 ```sh
 {command}
 ```
 
-which makes every case from its seed, so `--only KIND:SEED` shows one again. {cases:,} cases, {runs:,} runs of
-the program, each a process of its own, in {seconds:.0f} s on {machine}.
+Every case is made from its seed: `--only KIND:SEED` repeats one. {cases:,} cases, {runs:,} runs of the
+program, each in its own process, in {seconds:.0f} s on {machine}.
 
 """
 _TAIL: Final = """
-*Accepted*: exit code 0 (the damage is harmless, or not in what the command looks at). The numbers are exit
-codes of refusals, as README documents them. *Traceback*, *signal*, *exit code* (one not documented) and
-*hang* (longer than {limit:.0f} s) speak for themselves. *Says too little*: a refusal without `error:`, or one
-that names neither the file nor the value. *Write outside*: by the audit events of the process, a path outside
-the store and the folder that the command was run in, or by a comparison of everything around them (contents,
-modes, times) before and after. *Lost*: a store object that a root keeps alive is gone after its database was
-damaged. *Leftovers*: work folders or temporary files that stay.
+- *Accepted*: exit code 0. The damage is harmless, or not in what the command reads.
+- Numbers: exit codes of refusals, as in README.
+- *Traceback*, *signal*, *exit code* (an undocumented one), *hang* (longer than {limit:.0f} s).
+- *Says too little*: the message has no `error:`, or names neither the file nor the value.
+- *Write outside*: a path outside the store and the current directory was written, according to the audit
+  events of the process or to a comparison of everything around them (contents, modes, time stamps) before
+  and after.
+- *Lost*: a store object that a root keeps alive is gone after its database was damaged.
+- *Leftovers*: work directories or temporary files that remain.
 
-What `hermetic run` and `hermetic shell` start has its own exit codes, which are not judged.
+Programs that `hermetic run` and `hermetic shell` start have their own exit codes, which are not judged.
 """
 
 

@@ -23,8 +23,8 @@ from blake3 import blake3
 
 from hermetic.project.lock import Pin
 from hermetic.sources.fetch.fetcher import finished_path
-from tests import small_project
 from tests.bad_input.zygote import REPOSITORY
+from tests.support import project as disk_project
 
 NOWHERE: Final = "http://127.0.0.1:9"  # a mirror that refuses at once
 TARGETS: Final = ("app", "app-aarch64", "lib", "data", "busybox", "parcel")
@@ -188,7 +188,7 @@ class World:
         self._provide()
         for name, text in FILES.items():
             self._write(name, text)
-        self._write(small_project.BUSYBOX, (REPOSITORY / small_project.BUSYBOX).read_text())
+        self._write(disk_project.BUSYBOX, (REPOSITORY / disk_project.BUSYBOX).read_text())
         self._write("flake-like.lock", lock_text([*self.pins.values()]))
         self._commit()
         self.hermetic("realize", *TARGETS)
@@ -196,7 +196,7 @@ class World:
         self.list = self.hermetic("store", "export-list", "app", "app-aarch64").encode()
 
     def _provide(self) -> None:
-        seed, deb = small_project.find_seed()
+        seed, deb = disk_project.find_seed()
         sources = {
             "lib": ("1.0", "lib-1.0.tar.gz", gzip.compress(tar("lib-1.0"), mtime=0)),
             "data": ("3", "data-3.zip", zipped("data-3")),

@@ -19,8 +19,8 @@ from hermetic.session import Session
 from hermetic.store import integrity
 from hermetic.store.store import Store
 from tests.faults.traces import Watch, adopting
-from tests.servers import Server, ranged, serving
-from tests.small_project import Project, Ran, archive, make_template
+from tests.support.project import Project, Ran, archive, make_template
+from tests.support.servers import Server, ranged, serving
 
 TARGETS: Final = ("top",)
 WITHIN: Final = 90.0  # seconds for any one process; more is a hang
@@ -123,7 +123,7 @@ class Bench:
         self.names = [path.name for path in ran.paths]
         self.effects = _by_phase(counts)
         session = Session(str(self.project.root), str(self.full))
-        graph = session.instance(TARGETS[0]).graph
+        graph = session.instantiate(TARGETS[0]).graph
         with Store.open(self.full, read_only=True) as store:
             made = store.realisations()
             self.realisations = {one.drv_id: one.object for one in made}

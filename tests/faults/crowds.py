@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.faults.bench import PHASES, Bench, Case, Lost, ended_in_words, finished
 from tests.faults.kills import instant
-from tests.small_project import Ran
+from tests.support.project import Ran
 
 SIZES: Final = ("two", "three", "four")
 _WISHES: Final = ("top", "beta", "gamma", "slow", "alpha")

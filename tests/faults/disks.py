@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.faults.bench import TARGETS, Bench, Case, Lost, Untried, ended_in_words
 from tests.faults.kills import TOO_EARLY, TRIES, instant
-from tests.store_support import small_disk
+from tests.support.stores import small_disk
 
 FULL: Final = ("bytes", "inodes", "gc")  # what runs out; or: a collection on a disk that is full
 READ_ONLY: Final = ("before", "fetch", "unpack", "build", "hash", "rename", "register", "gc")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.faults.bench import TARGETS, WITHIN, Aftermath, Bench, Case, Untried, ended_in_words, finished
-from tests.small_project import Ran
+from tests.support.project import Ran
 
 KINDS: Final = ("kill-hermetic", "kill-build", "kill-both")
 TRIES: Final = 5

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 
 from tests.faults.bench import TARGETS, Bench, Case, Lost, ended_in_words, no_traceback
-from tests.servers import whole
+from tests.support.servers import whole
 
 # Half a minute's patience in a second; the real numbers are those of `hermetic.fetch.http.Limits`.
 LIMITS: Final = {

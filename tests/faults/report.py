@@ -59,29 +59,36 @@ def document(outcomes: Sequence[Outcome], *, command: str, seed: int, seconds: f
 
 Written by `{command}`.
 
-{tried} faults were injected into whole `hermetic` processes at work on a small real project (real sandboxes,
-a real HTTP server); {survived} were survived. Survived means: `hermetic store verify` is clean, and all that
-was registered before, or reported as done, is there; a plain retry succeeds and gives the same content hashes
-as an undisturbed run; no process, no mount, no work folder is left. [tests/faults](../tests/faults) says how.
+{tried} faults were injected into whole `hermetic` processes that work on a small real project (real
+sandboxes, a real HTTP server); {survived} were survived. Survived means:
+
+- `hermetic store verify` reports no error;
+- everything that was registered before, or reported as done, is in the store;
+- a plain retry succeeds and gives the same content hashes as an undisturbed run;
+- no process, mount or work directory is left.
+
+The code is in [tests/faults](../tests/faults).
 {more}
 Seed {seed}; {seconds:.0f} s on {place}.
 
 {table(outcomes)}
 {lost}
-- **kill-hermetic, kill-build, kill-both**: `kill -9` of the process itself; of a process of the build that
-  runs (its script, the first process of its sandbox, the sandbox server, or all); of all at once. The instant
-  is a call with an effect, drawn from all that an undisturbed run makes in the phase, or up to 3 ms later
-  (0.7 s in builds). In the phase `gc` a collection is killed, with a build beside it.
-- **full-disk**: a tmpfs on which bytes or inodes end at a point in the midst of the run; `gc`: and then a
-  collection on the disk filled to its last block. Afterwards there is space.
-- **read-only**: the store becomes read-only in the midst of a phase, or is so from the beginning. Afterwards
-  it can be written.
-- **server**: one source's mirror, or both, behave as named. That is an error in words, in a bounded time, or
-  the other mirror helps. Afterwards they behave.
-- **clock**: the clock is an hour to ten years ahead and jumps back after a run (`ran`), in the midst of a
-  phase, or while one process waits for another (`wait`); `files`: all records have times of the future.
-- **processes**: two to four at once with overlapping targets, collections all the time beside them, and
-  mostly one of them killed.
+- **kill-hermetic, kill-build, kill-both**: `kill -9` of the hermetic process, of a process of the running
+  build (its script, the first process of its sandbox, the sandbox server, or all of them), or of all at
+  once. The kill happens at a call with an effect, drawn from all calls that an undisturbed run makes in
+  the phase, or up to 3 ms later (0.7 s in builds). In the phase `gc`, a collection is killed while a build
+  runs beside it.
+- **full-disk**: a tmpfs runs out of bytes or inodes at some point in the middle of the run. `gc`: then a
+  collection runs on the disk that is filled to its last block. The retry has enough space.
+- **read-only**: the store becomes read-only in the middle of a phase, or is read-only from the beginning.
+  The retry can write.
+- **server**: one or both mirrors of a source fail as named. Either hermetic reports an error within a
+  bounded time, or it uses the other mirror. For the retry the mirrors work.
+- **clock**: the clock is between an hour and ten years ahead and jumps back after a run (`ran`), in the
+  middle of a phase, or while one process waits for another (`wait`). `files`: all records have time stamps
+  in the future.
+- **processes**: two to four processes run at once with overlapping targets. Collections run beside them
+  all the time, and mostly one of the processes is killed.
 """
 
 

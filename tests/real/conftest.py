@@ -47,12 +47,6 @@ def tree(target: str, outputs: dict[str, Path]) -> Path:
     return outputs[target]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(str(item.fspath)).is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.real)
-
-
 def environment(**changes: str) -> dict[str, str]:
     """A neutral environment for programs under test."""
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"), **changes}

@@ -17,7 +17,7 @@ from elftools.elf.elffile import ELFFile
 from tests.real.conftest import CHECKOUT, environment, hermetic
 
 MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
-BATTERY = CHECKOUT / "tests" / "interpreter" / "battery.py"
+BATTERY = CHECKOUT / "tests" / "real" / "interpreter" / "battery.py"
 
 
 def _elf_files(tree: Path) -> Iterator[tuple[Path, ELFFile]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox_support import ORDINARY_UID, Caller, share_package
+from tests.support.callers import ORDINARY_UID, Caller, share_package
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from hermetic.cli.main import COMMANDS, cli, run
-from tests.small_project import REPOSITORY, Project
+from tests.support.project import REPOSITORY, Project
 
 
 def small(project: Project) -> None:
@@ -101,7 +101,7 @@ def test_outside_of_a_project_the_missing_file_is_named(project: Project, tmp_pa
         text=True,
     )
     assert done.returncode == 2
-    assert "--project /no/such: no such folder" in done.stderr
+    assert "project /no/such: no such directory" in done.stderr
 
 
 def test_a_folder_deep_in_the_project_will_do(project: Project) -> None:
@@ -195,7 +195,7 @@ def test_roots_are_added_listed_and_removed(project: Project) -> None:
     ran = project.run("root", "add", "early", "library")
     assert ran.code == 1
     assert "library is not realized" in ran.err
-    assert "hint: `hermetic realize library` first" in ran.err
+    assert "hint: run `hermetic realize library` first" in ran.err
 
 
 def test_seeds_are_all_that_is_not_built_from_source(project: Project) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.small_project import Project
+from tests.support.project import Project
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 from hermetic.sandbox import clock, diagnosis
-from tests.processes import eventually, processes
-from tests.sandbox_support import BIN, Caller
+from tests.support.callers import BIN, Caller
+from tests.support.processes import eventually, processes
 
 AHEAD: Final = 400 * 86_400 + 12_345
 NEAR: Final = 3600  # seconds; a test takes less

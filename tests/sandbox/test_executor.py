@@ -21,8 +21,8 @@ from hermetic.realize.executor import Executor, Request, admitted
 from hermetic.realize.local import LocalExecutor
 from hermetic.sandbox.spec import SandboxSpec
 from hermetic.store.store import Store
-from tests.processes import eventually, processes
-from tests.small_project import Project
+from tests.support.processes import eventually, processes
+from tests.support.project import Project
 
 TAKE = "timeout 5 dd if=/dev/jobserver bs=1 count=1 2>&1"
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.processes import children_of, eventually, processes
-from tests.servers import ranged, whole
-from tests.small_project import Project, Ran, archive, stopped
+from tests.support.processes import children_of, eventually, processes
+from tests.support.project import Project, Ran, archive, stopped
+from tests.support.servers import ranged, whole
 
 ORDINARY_UID = 54321  # nobody's
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox_support import BIN, Caller
+from tests.support.callers import BIN, Caller
 
 
 def test_no_network_not_even_loopback_of_host(caller: Caller) -> None:

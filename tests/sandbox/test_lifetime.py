@@ -20,8 +20,8 @@ from hermetic.errors import SandboxError
 from hermetic.sandbox import diagnosis, host
 from hermetic.sandbox.client import Sandbox
 from hermetic.sandbox.spec import SandboxSpec
-from tests.processes import eventually, processes
-from tests.sandbox_support import Caller
+from tests.support.callers import Caller
+from tests.support.processes import eventually, processes
 
 
 @pytest.fixture

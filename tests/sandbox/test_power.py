@@ -6,8 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-from tests.processes import eventually, processes
-from tests.sandbox_support import Caller
+from tests.support.callers import Caller
+from tests.support.processes import eventually, processes
 
 
 def test_no_setuid_in_store(caller: Caller) -> None:

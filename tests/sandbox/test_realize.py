@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from hermetic.cli import progress
-from hermetic.cli.realize import realize
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
 from hermetic.derivation.instantiate import Evaluator
@@ -25,8 +24,8 @@ from hermetic.realize.steps import Steps
 from hermetic.session import Session
 from hermetic.sources.fetch import Fetcher
 from hermetic.store.store import Store
-from tests.processes import eventually
-from tests.small_project import Project, archive
+from tests.support.processes import eventually
+from tests.support.project import Project, archive
 
 COPY = 'cp "$lib/text" "$out/text"\n'
 
@@ -222,7 +221,7 @@ def test_what_was_realized_is_kept_until_the_command_has_ended(project: Project,
     if there_before:
         project.realized("app")
     session = Session(str(project.root), str(project.store))
-    name = realize(session, ["app"])["app"]
+    name = session.realize(["app"]).outputs["app"].object
     project.ok("gc")
     assert session.store.intact(name)
     session.close()

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from tests.small_project import Project
+from tests.support.project import Project
 
 FLICKERING = 'head -c 8 /dev/urandom > "$out/x"'
 

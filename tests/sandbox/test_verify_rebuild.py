@@ -18,10 +18,10 @@ from hermetic.sandbox.spec import SandboxSpec
 from hermetic.store.flocks import try_folder
 from hermetic.verify.perturb import CLOCK_OFFSET, NAMES, choose, perturbed
 from hermetic.verify.reorder import unlike
-from tests.processes import eventually, processes
 from tests.sandbox.driver import forbid_tracing
-from tests.servers import serving
-from tests.small_project import Project, stopped
+from tests.support.processes import eventually, processes
+from tests.support.project import Project, stopped
+from tests.support.servers import serving
 
 # name: (script, kind of the difference, what the report must say)
 LEAKS: dict[str, tuple[str, str, str]] = {

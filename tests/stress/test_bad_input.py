@@ -20,7 +20,7 @@ from tests.bad_input import report
 from tests.bad_input.__main__ import run
 from tests.bad_input.judge import KINDS, Result
 from tests.bad_input.world import World
-from tests.small_project import Project
+from tests.support.project import Project
 
 CASES = 30  # of each kind
 SEED = 20_010  # among these are a named pipe, and an archive that would lead far out of the store

@@ -22,7 +22,7 @@ from tests.faults.bench import PHASES, Bench, Case, Lost, benches, no_traceback
 from tests.faults.kills import KINDS as KILLS
 from tests.faults.plan import KINDS, Outcome, attempt, cases, parse
 from tests.faults.traces import Watch, adopting, generations
-from tests.small_project import Ran
+from tests.support.project import Ran
 
 SEED = 1
 COUNTS = {"full_disk": 2, "read_only": 1, "servers": 3, "clocks": 1, "crowds": 1}

@@ -15,7 +15,7 @@ from hermetic import tree
 from hermetic.gc import collection
 from hermetic.store import integrity
 from hermetic.store.store import Store
-from tests.store_support import (
+from tests.support.stores import (
     ONLY_ROOTS,
     ROUNDS,
     STEP,

@@ -15,7 +15,7 @@ import pytest
 from hermetic.errors import StoreError
 from hermetic.store import integrity
 from hermetic.store.store import Store
-from tests.store_support import (
+from tests.support.stores import (
     ALTERATIONS,
     NOBODY,
     ROUNDS,

@@ -15,7 +15,7 @@ from hermetic.gc import collection
 from hermetic.gc import plan as planning
 from hermetic.gc.plan import Options
 from hermetic.store.store import Store
-from tests.store_support import check, crash_at, ident, put
+from tests.support.stores import check, crash_at, ident, put
 
 EXAMPLES = int(os.environ.get("HERMETIC_TEST_EXAMPLES", "12"))
 options = st.sampled_from(

@@ -35,7 +35,7 @@ from hermetic.verify.compare.elf import compare_elf
 from hermetic.verify.compare.marshal import FIELDS_3_11, Node, parse
 from hermetic.verify.compare.model import Malformed, Scope, view
 from hermetic.verify.compare.pyc import compare_pyc
-from tests.artefacts import Elf, ar, bitcode
+from tests.support.artefacts import Elf, ar, bitcode
 
 Compare = Callable[..., list[Difference]]
 NOW = int(time.time())

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from hermetic.derivation.difference import explain
-from tests.projects import BASE, edited, files, instance
-from tests.small_project import Project
+from tests.support.project import Project
+from tests.support.project_files import BASE, edited, files, instance
 
 APP = "derivations/app/recipe.toml"
 
@@ -42,10 +42,6 @@ EDITS = {
     "a variable more": (
         edited(APP, 'FLAVOUR = "plain"', 'FLAVOUR = "plain"\nMORE = "1"'),
         "app-1.0 (x86_64): environment MORE: added, '1'",
-    ),
-    "a permission": (
-        edited(APP, 'source = "app"', 'source = "app"\nallow = ["user-namespaces"]'),
-        "app-1.0 (x86_64): allow: nothing → user-namespaces",
     ),
     "the order of patches": (
         edited(

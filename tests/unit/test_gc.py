@@ -17,7 +17,7 @@ from hermetic.gc import plan as planning
 from hermetic.gc.plan import Options
 from hermetic.store.records import Info, Reference
 from hermetic.store.store import Store
-from tests.store_support import ONLY_ROOTS, alive, check, ident, write_tree
+from tests.support.stores import ONLY_ROOTS, alive, check, ident, write_tree
 
 # -- the plan
 

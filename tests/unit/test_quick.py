@@ -13,7 +13,7 @@ import pytest
 from hermetic.project import worktree
 from hermetic.store import quick
 from hermetic.store.store import Store
-from tests import projects
+from tests.support import project_files
 
 SLOW_TO_LOAD = {
     "typing",
@@ -31,7 +31,7 @@ SLOW_TO_LOAD = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
-    for name, data in projects.files().items():
+    for name, data in project_files.files().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

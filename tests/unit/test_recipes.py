@@ -10,10 +10,11 @@ from hermetic.derivation.instantiate import Evaluator
 from hermetic.derivation.value import Build, Unpack
 from hermetic.errors import HermeticError, RecipeError, UsageError
 from hermetic.project.files import find_root
-from tests.projects import edited, files, instance
+from tests.support.project_files import BASE, edited, files, instance, pin
 
 APP = "derivations/app/recipe.toml"
 LIB = "derivations/lib/recipe.toml"
+LOCK = "flake-like.lock"
 
 # what is wrong: (project, file:line, words of the message, words of the hint)
 WRONG = {
@@ -36,17 +37,77 @@ WRONG = {
         ["aarch46"],
         "aarch64",
     ),
-    "an unknown target section": (
-        edited(APP, "target.aarch64", "target.arch64"),
+    "an unknown table": (
+        edited(APP, "[env]", '[provide.env]\nCC = "gcc"\n[env]'),
+        f"{APP}:5",
+        ['"provide"'],
+        "provides",
+    ),
+    "an unknown placeholder": (
+        edited(APP, "system.debian", "system.debain"),
         f"{APP}:7",
-        ["arch64"],
-        "aarch64",
+        ["${system.debain}"],
+        "system.debian",
+    ),
+    "an unknown field for one version": (
+        edited(APP, "[env]", '[version."1"]\nbuild-input = []\n[env]'),
+        f"{APP}:6",
+        ["build-input"],
+        "build-inputs",
+    ),
+    "an unknown system for one version": (
+        edited(APP, "[env]", '[version."1"]\nsystems = ["arm"]\n[env]'),
+        f"{APP}:6",
+        ['"arm"'],
+        None,
+    ),
+    "a bad variable for one version": (
+        edited(APP, "[env]", '[version."1".env]\n"A-B" = "1"\n[env]'),
+        f"{APP}:6",
+        ['"A-B"'],
+        None,
+    ),
+    "a bad beginning of a version": (
+        edited(APP, "[env]", '[version."1 0"]\ntimeout = 1\n[env]'),
+        f"{APP}:5",
+        ['"1 0"'],
+        None,
+    ),
+    "a version beside a source": (
+        edited(APP, "[env]", 'version = "1"\n[env]'),
+        f"{APP}:5",
+        ["the lock"],
+        "remove",
+    ),
+    "sections by version without a source": (
+        {
+            **files(),
+            "derivations/other/recipe.toml": b'name = "other"\n[version."7"]\ntimeout = 3\n',
+            APP: files()[APP].replace(b'["lib"]', b'["other"]'),
+        },
+        "derivations/other/recipe.toml:2",
+        ["without a source"],
+        'version = "1"',
     ),
     "a name that is not the folder's": (
         edited(APP, '"app"\nsource', '"ap"\nsource'),
         f"{APP}:1",
-        ["'ap'"],
+        ['"ap"'],
         None,
+    ),
+    "a toolchain that is none": (
+        edited(APP, "[env]", 'toolchain = "tool"\n[env]'),
+        f"{APP}:5",
+        ['"tool" is not a toolchain'],
+        "[provides]",
+    ),
+    "a second default toolchain": (
+        edited(
+            "derivations/tool/recipe.toml", 'source = "tool"', 'source = "tool"\n[provides]\ndefault = true'
+        ),
+        "derivations/tool/recipe.toml",
+        ["default", "clang"],
+        "toolchain",
     ),
     "an unknown toolchain": (
         edited(APP, "[env]", 'toolchain = "clan"\n[env]'),
@@ -141,8 +202,6 @@ def test_patches_belong_to_the_unpacked_source() -> None:
 
 
 def test_a_pinned_version_can_be_asked_for_by_name() -> None:
-    from tests.projects import BASE, pin
-
     project = files(
         **{"flake-like.lock": BASE["flake-like.lock"] + '\n[default]\nlib = "1.0"\n' + pin("lib", "2.0")}
     )
@@ -167,3 +226,91 @@ def test_a_folder_without_a_lock_is_no_project(tmp_path: Path) -> None:
 def test_every_error_is_one_of_ours() -> None:
     with pytest.raises(HermeticError):
         instance({**files(), "flake-like.lock": b"\xff\xfe"})
+
+
+def build_of(project: dict[str, bytes], target: str) -> Build:
+    """The derivation of a target itself."""
+    graph = instance(project, target).graph
+    build = graph[graph.root]
+    assert isinstance(build, Build)
+    return build
+
+
+def test_a_recipe_gets_the_spellings_of_its_system_from_one_row() -> None:
+    assert build_of(files(), "app-aarch64").env["BOARD"] == "arm64"
+    assert build_of(files(), "app-x86_64").env["BOARD"] == "amd64"
+
+
+def test_shell_syntax_in_an_environment_stays() -> None:
+    project = edited(APP, '"plain"', '"${HOME:-x} $system.musl ${system} ${}"')
+    assert build_of(project, "app").env["FLAVOUR"] == "${HOME:-x} $system.musl ${system} ${}"
+
+
+def test_a_toolchain_is_a_recipe_and_hermetic_knows_none_by_name() -> None:
+    second = files(
+        **{
+            "derivations/gcc/recipe.toml": 'name = "gcc"\nversion = "14"\ntoolchain = "none"\n'
+            'build-inputs = ["userland"]\npropagated-host-inputs = ["other"]\n'
+            '[provides.env]\nCC = "gcc"\nSPECS = "${prefix}/specs"\n[provides.build-env]\nBUILD_CC = "gcc"\n',
+            "derivations/gcc/build.sh": "install-gcc\n",
+            "derivations/other/recipe.toml": 'name = "other"\nversion = "7"\ntoolchain = "none"\n',
+            APP: BASE[APP].replace("[env]", 'toolchain = "gcc"\n[env]'),
+        }
+    )
+    build = build_of(second, "app-aarch64")
+    assert build.env["CC"] == "gcc"
+    assert build.env["SPECS"] == "/hermetic/aarch64-linux-musl/gcc/specs"
+    assert build.env["PATH"].split(":")[0] == "/hermetic/aarch64-linux-musl/gcc/bin"
+    assert "/hermetic/aarch64-linux-musl/other" in build.inputs
+    assert "CONFIG_SITE" not in build.env and "/hermetic/aarch64-linux-musl/clang" not in build.inputs
+    assert build_of(second, "tool").env["CC"] == "cc"  # the default one
+
+
+def test_a_toolchain_among_the_build_inputs_compiles_what_runs_while_building() -> None:
+    project = edited(APP, 'build-inputs = ["tool"]', 'build-inputs = ["tool", "clang"]')
+    env = build_of(project, "app-aarch64").env
+    assert env["CC_FOR_BUILD"] == "/hermetic/x86_64-linux-musl/clang/bin/cc"
+    assert "CC_FOR_BUILD" not in build_of(files(), "app-aarch64").env
+
+
+def test_tools_that_stand_last_on_the_path_lose_to_all_others() -> None:
+    project = edited("derivations/tool/recipe.toml", 'name = "tool"', 'name = "tool"\npath = "last"')
+    project[APP] = BASE[APP].replace('["tool"]', '["tool", "zzz"]').encode()
+    project["derivations/zzz/recipe.toml"] = b'name = "zzz"\nversion = "1"\ntoolchain = "none"\n'
+    project["derivations/zzz/build.sh"] = b"true\n"
+    names = [p.split("/")[3] for p in build_of(project, "app").env["PATH"].split(":")]
+    assert names.index("zzz") < names.index("tool")
+    hidden = edited("derivations/tool/recipe.toml", 'name = "tool"', 'name = "tool"\npath = "none"')
+    assert "/tool/" not in build_of(hidden, "app").env["PATH"]
+
+
+LINES = (
+    '[version."2"]\nhost-inputs = []\n[version."2".env]\nNEW = "2"\n'
+    '[version."2.5"]\npatches = []\n[version."2.5".env]\nFLAVOUR = "late"\n[env]'
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "inputs", "flavour", "new"),
+    [
+        ("1.0", {"clang", "lib"}, "plain", None),
+        ("2.0", {"clang"}, "plain", "2"),
+        ("2.5.1", {"clang", "lib"}, "late", None),  # only the most specific section
+        ("20.1", {"clang", "lib"}, "plain", None),
+    ],
+)
+def test_a_section_by_version_is_for_the_versions_that_begin_so(
+    version: str, inputs: set[str], flavour: str, new: str | None
+) -> None:
+    project = edited(APP, "[env]", LINES)
+    pins = "" if version == "1.0" else pin("app", version)
+    project[LOCK] = (BASE[LOCK] + '\n[default]\napp = "1.0"\n' + pins).encode()
+    build = build_of(project, f"app-{version}-aarch64")
+    on_host = {p.rpartition("/")[2] for p in build.inputs if "aarch64" in p}
+    assert (on_host, build.env["FLAVOUR"], build.env.get("NEW")) == (inputs, flavour, new)
+
+
+def test_a_version_may_be_made_for_fewer_systems() -> None:
+    project = edited(APP, "[env]", '[version."1"]\nsystems = ["x86_64"]\n[env]')
+    with pytest.raises(UsageError, match="not made for aarch64"):
+        instance(project, "app-aarch64")

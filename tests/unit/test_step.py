@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from hermetic import systems
 from hermetic.derivation import graph as graph_of
@@ -11,13 +12,12 @@ from hermetic.derivation.instantiate import Instance
 from hermetic.derivation.step import Step, label
 from hermetic.derivation.value import Build, Fetch
 from hermetic.realize.steps import workspace_label
-from hermetic.systems import System
-from tests.projects import BASE, files, instance
+from tests.support.project_files import BASE, files, instance
 
 # Two systems whose triples begin with the same word.
 FLOAT = (
-    System("armhf", "arm-linux-musleabihf", "armv7-a", 32, "little", "qemu-arm"),
-    System("armel", "arm-linux-musleabi", "armv5te", 32, "little", "qemu-arm"),
+    replace(systems.SYSTEMS["aarch64"], arch="armhf", triple="arm-linux-musleabihf", cpu="armv7-a"),
+    replace(systems.SYSTEMS["aarch64"], arch="armel", triple="arm-linux-musleabi", cpu="armv5te"),
 )
 
 
@@ -45,7 +45,7 @@ def step(build: Build) -> Step:
 def test_architectures_with_triples_of_one_first_word_have_names_of_their_own(told: object) -> None:
     assert callable(told)
     hard, soft = (
-        told(Build("zlib", "1.3.1", s.triple, s.cpu, f"/hermetic/{s.triple}/zlib", {}, {}, {}, {}, ""))
+        told(Build("zlib", "1.3.1", s.name, s.cpu, f"/hermetic/{s.name}/zlib", {}, {}, {}, {}, ""))
         for s in FLOAT
     )
     assert hard != soft

@@ -18,7 +18,7 @@ from hermetic.errors import BuildFailure, StoreError, UsageError
 from hermetic.store import flocks, integrity
 from hermetic.store.flocks import Stopped
 from hermetic.store.store import Store
-from tests.store_support import (
+from tests.support.stores import (
     ROUNDS,
     check,
     ended,

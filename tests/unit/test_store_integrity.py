@@ -18,7 +18,7 @@ from hermetic.store import integrity, registering
 from hermetic.store.rebuilding import rebuild_db
 from hermetic.store.records import Realisation
 from hermetic.store.store import Store
-from tests.store_support import (
+from tests.support.stores import (
     ALTERATIONS,
     STEP,
     WRITES,

@@ -11,7 +11,7 @@ from hermetic.gc import collection
 from hermetic.store import integrity
 from hermetic.store.optimising import optimise
 from hermetic.store.store import Store
-from tests.store_support import ONLY_ROOTS, STEP, WRITES, as_ordinary_user, check, crash_at, put
+from tests.support.stores import ONLY_ROOTS, STEP, WRITES, as_ordinary_user, check, crash_at, put
 
 BIG = b"the same in all of them\n" * 10_000
 

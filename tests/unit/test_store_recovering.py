@@ -10,7 +10,7 @@ import pytest
 
 from hermetic.store import integrity
 from hermetic.store.store import Store
-from tests.store_support import ALTERATIONS, STEP, WRITES, check, crash_at, ended, forked, ident, put
+from tests.support.stores import ALTERATIONS, STEP, WRITES, check, crash_at, ended, forked, ident, put
 
 
 def log_of(path: Path) -> Path:

@@ -27,9 +27,9 @@ from hermetic.errors import HermeticError
 from hermetic.project import lock as locks
 from hermetic.project.lock import Pin
 from hermetic.sources.fetch import Fetcher
-from tests.servers import Server, serving, whole
+from tests.support.servers import Server, serving, whole
 
-REPOSITORY: Final = Path(__file__).resolve().parent.parent
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
 BUSYBOX: Final = "derivations/busybox/recipe.toml"
 ARCHES: Final = ("x86_64", "aarch64")
 

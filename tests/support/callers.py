@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-REPOSITORY: Final = Path(__file__).resolve().parent.parent
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
 ORDINARY_UID: Final = 54321  # nobody's
 SOME_GROUP: Final = 54322
 BIN: Final = "/hermetic/x86_64-linux-musl/busybox/bin"

@@ -28,7 +28,9 @@ BASE = {
     'build-inputs = ["busybox"]\nsystems = ["x86_64"]\n',
     "derivations/userland/build.sh": "install-applets\n",
     "derivations/clang/recipe.toml": 'name = "clang"\nversion = "1"\ntoolchain = "none"\n'
-    'build-inputs = ["userland"]\n',
+    'build-inputs = ["userland"]\npropagated-build-inputs = ["userland"]\n'
+    '[provides]\ndefault = true\n[provides.env]\nCC = "cc"\nCONFIG_SITE = "${prefix}/share/config.site"\n'
+    '[provides.build-env]\nCC_FOR_BUILD = "${prefix}/bin/cc"\n',
     "derivations/clang/build.sh": "install-compiler\n",
     "derivations/tool/recipe.toml": 'name = "tool"\nsource = "tool"\n',
     "derivations/tool/build.sh": "make install\n",
@@ -39,7 +41,7 @@ BASE = {
     "patches/lib/0002-b.patch": "--- a/y\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n",
     "derivations/app/recipe.toml": 'name = "app"\nsource = "app"\nbuild-inputs = ["tool"]\n'
     'host-inputs = ["lib"]\n'
-    '[env]\nFLAVOUR = "plain"\n[target.aarch64.env]\nBOARD = "yes"\n',
+    '[env]\nFLAVOUR = "plain"\nBOARD = "${system.debian}"\n',
     "derivations/app/build.sh": "./configure\nmake\nmake install\n",
     "derivations/other/recipe.toml": 'name = "other"\nversion = "7"\n',
     "derivations/other/build.sh": "true\n",

@@ -1,0 +1,1 @@
+"""What the tests share: values, small projects, servers, callers of the sandbox. Nothing here is a test."""
