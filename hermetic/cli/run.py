@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from hermetic.cli import options
 from hermetic.cli.display import display
 from hermetic.errors import HermeticError
 from hermetic.session import Session
@@ -21,8 +22,15 @@ EMULATOR = "qemu-user"  # the recipe of the seed that runs foreign programs
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--program", metavar="PATH", help="Another program of the output, e.g. bin/pip3.")
+@options.substitute
 @click.pass_obj
-def command(session: Session, target: str, arguments: tuple[str, ...], program: str | None) -> None:
+def command(
+    session: Session,
+    target: str,
+    arguments: tuple[str, ...],
+    program: str | None,
+    substitute: tuple[Path, ...],
+) -> None:
     """Realize TARGET and run its main program with ARGUMENTS (after --).
 
     A program for another machine runs under the pinned static qemu-user.
@@ -35,7 +43,8 @@ def command(session: Session, target: str, arguments: tuple[str, ...], program: 
     wanted = evaluator.parse_target(name)
     foreign = wanted.system not in running_on(platform.machine())
     with display() as listener:
-        outputs = session.realize([target, EMULATOR] if foreign else [target], listener=listener).outputs
+        wanted_too = [EMULATOR] if foreign else []
+        outputs = session.realize([target, *wanted_too], substitute=substitute, listener=listener).outputs
     tree = outputs[target].path
     relative = program or evaluator.recipe(wanted.recipe).meta.main_program or f"bin/{wanted.recipe}"
     command_line = [str(tree / relative), *arguments]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import click
 import msgspec
 
+from hermetic.cli import options
 from hermetic.cli.display import display
 from hermetic.derivation.value import Build
 from hermetic.errors import UsageError
@@ -19,8 +21,11 @@ from hermetic.session import Session
 @click.argument("target")
 @click.option("--fresh", is_flag=True, help="A new work folder, even if a failed build's was kept.")
 @click.option("-c", "--command", "script", metavar="SCRIPT", help="Run SCRIPT instead of a shell.")
+@options.substitute
 @click.pass_obj
-def command(session: Session, target: str, fresh: bool, script: str | None) -> None:
+def command(
+    session: Session, target: str, fresh: bool, script: str | None, substitute: tuple[Path, ...]
+) -> None:
     """Open the sandbox of TARGET's build by hand.
 
     The same mounts, environment and identity as the build has. Where `realize --keep-failed` kept the
@@ -38,7 +43,7 @@ def command(session: Session, target: str, fresh: bool, script: str | None) -> N
             f"{target} is unpacked, not built: it has no sandbox", hint="look at it in the store"
         )
     with display() as listener:
-        paths = session.realize_inputs(target, listener=listener)
+        paths = session.realize_inputs(target, substitute=substitute, listener=listener)
     kept = [] if fresh else session.store.kept_failures(f"{workspace_label(step)}-")
     with session.store.workspace(f"shell-{drv.name}") as space, Sandbox() as sandbox:
         mounts = prepare(drv, paths, space)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from hermetic.cli import options
 from hermetic.cli.display import display
 from hermetic.cli.output import write_json
 from hermetic.cli.progress import counted, duration
@@ -42,6 +43,7 @@ from hermetic.verify.verdict import Report, Verdict
 )
 @click.option("--list-perturbations", is_flag=True, help="Say what is made different, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+@options.substitute
 @click.pass_obj
 def command(
     session: Session,
@@ -58,6 +60,7 @@ def command(
     against: str | None,
     list_perturbations: bool,
     as_json: bool,
+    substitute: tuple[Path, ...],
 ) -> None:
     """Build TARGETs again, perturbed, and compare the outputs bit for bit.
 
@@ -91,6 +94,7 @@ def command(
             jobs=jobs,
             perturb=on.on,
             keep=keep or ("verify-differences" if diffoscope else None),
+            substitute=substitute,
             listener=listener,
         )
     _print(report, as_json)

@@ -3,13 +3,16 @@
 One thread decides; worker threads do steps (`steps.Steps`). A derivation is ready when all its inputs
 are realized. Only then is its build key known, and with it whether it must be built at all. What is ready
 waits in a lane for room: builds for the executor's, unpacking for this machine's, downloads for a thread.
+
+What a substituter offers is taken from there, and its inputs are not wanted. If it then turns out that the
+output cannot be had, the plan grows while the run goes on: the step is done here, and its inputs are wanted.
 """
 
 from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import Final, TypeAlias
@@ -18,18 +21,19 @@ import msgspec
 
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
-from hermetic.derivation.step import Kind, Step
+from hermetic.derivation.step import Step
 from hermetic.derivation.value import build_key, inputs_of
 from hermetic.errors import HermeticError, SandboxError, StoreError
 from hermetic.realize.cancel import Cancelled
-from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Skipped
+from hermetic.realize.events import Failed, Finished, Listener, Planned, Skipped
 from hermetic.realize.executor import POLL, Admission
-from hermetic.realize.steps import Steps
+from hermetic.realize.steps import Done, Steps
+from hermetic.realize.substituter import Offer
 from hermetic.sources.fetch import missing
 
 _DOWNLOADS_AT_ONCE: Final = 4
 
-Result: TypeAlias = tuple[str, How]  # a store object, and how it came to be there
+Result: TypeAlias = Done | None  # None: the output could not be had from the substituter that offered it
 
 
 class Outcome(msgspec.Struct):
@@ -38,13 +42,13 @@ class Outcome(msgspec.Struct):
     Attributes:
         objects: target label to store object, for those that are realized.
         failures: derivation id to error. skipped: derivation ids not tried because of them.
-        done: derivation id to how it was realized, for all that were pending.
+        done: derivation id to what came of it, for all that were pending.
     """
 
     objects: dict[str, str]
     failures: dict[str, HermeticError]
     skipped: list[str]
-    done: dict[str, How]
+    done: dict[str, Done]
 
 
 class _Lane:
@@ -100,17 +104,23 @@ class Engine:
         self.keep_going = keep_going
         self.listener = listener
         self.objects: dict[str, str] = {}  # derivation id to store object
+        self.offers: dict[str, Offer] = {}  # derivation id to who has its output
         self.outcome = Outcome({}, {}, [], {})
         self._local = local
-        self._lanes: dict[Kind, _Lane] = {}
+        self._lanes: dict[str, _Lane] = {}
         self._running: dict[Future[Result], _Running] = {}
         self._urgency: dict[str, int] = {}
         self._missing: dict[str, int] = {}  # of what is wanted: how many inputs are not realized yet
         self._uses: dict[str, list[str]] = {}  # what is wanted to what wants it
 
     def pending(self) -> list[str]:
-        """What may have to be realized. Fills `objects` with what is there already."""
-        return graph.pending(self.derivations, self.work.roots.values(), self._is_realized)
+        """What may have to be realized. Fills `objects` with what is there, `offers` with what can be had."""
+        return graph.pending(self.derivations, self.work.roots.values(), self._is_realized, self._offered)
+
+    def _offered(self, drv_ids: list[str]) -> dict[str, Offer]:
+        found = self.steps.substituters.by_derivation([self.work.steps[d] for d in drv_ids])
+        self.offers |= found
+        return found
 
     def _is_realized(self, drv_id: str) -> bool:
         if drv_id not in self.objects:
@@ -129,16 +139,24 @@ class Engine:
         todo = self.pending()
         if todo:
             self._announce(todo)
+            self._refuse_downloads(todo)
             self._run(todo)
         for name, root in self.work.roots.items():
             if root in self.objects:
                 self.outcome.objects[name] = self.objects[root]
         return self.outcome
 
-    def _announce(self, todo: list[str]) -> None:
-        pins = [step.pin for d in todo if (step := self.work.steps[d]).pin is not None]
-        builds = sum(self.work.steps[d].kind == "build" for d in todo)
-        self.listener(Planned(builds, len(pins), sum(pin.size for pin in pins), len(todo)))
+    def _announce(self, wanted: Collection[str]) -> None:
+        steps = [self.work.steps[d] for d in wanted if d not in self.offers]
+        sizes = [step.pin.size for step in steps if step.pin is not None]
+        builds = sum(step.kind == "build" for step in steps)
+        substitutes = len(wanted) - len(steps)
+        self.listener(Planned(builds, len(sizes), sum(sizes), len(wanted), substitutes))
+
+    def _refuse_downloads(self, wanted: list[str]) -> None:
+        """Offline, name every source that is missing before anything else is done."""
+        steps = [self.work.steps[d] for d in wanted if d not in self.offers]
+        pins = [step.pin for step in steps if step.pin is not None]
         if self.steps.offline and pins:
             raise missing(pins)
 
@@ -160,24 +178,33 @@ class Engine:
                 self.steps.cancel()
                 raise
 
-    def _open_lanes(self) -> dict[Kind, _Lane]:
+    def _open_lanes(self) -> dict[str, _Lane]:
         executor = self.steps.executor
         builds = _Lane("build", executor, executor.capacity)
-        local = builds if self._local is executor else _Lane("local", self._local, self._local.capacity)
-        return {"fetch": _Lane("fetch", None, _DOWNLOADS_AT_ONCE), "unpack": local, "build": builds}
+        return {
+            "substitute": _Lane("substitute", None, _DOWNLOADS_AT_ONCE),
+            "fetch": _Lane("fetch", None, _DOWNLOADS_AT_ONCE),
+            "unpack": builds
+            if self._local is executor
+            else _Lane("unpack", self._local, self._local.capacity),
+            "build": builds,
+        }
 
     def _want(self, todo: list[str]) -> None:
         """Count what each of these has to wait for, and make ready what need not wait."""
         for drv_id in todo:
-            needed = [i for i in inputs_of(self.derivations[drv_id]) if i not in self.objects]
+            inputs = () if drv_id in self.offers else inputs_of(self.derivations[drv_id])
+            needed = [i for i in inputs if i not in self.objects]
             for one in needed:
                 self._uses.setdefault(one, []).append(drv_id)
             self._missing[drv_id] = len(needed)
             if not needed:
                 self._make_ready(drv_id)
+            elif lost := [i for i in needed if i in self.outcome.failures or i in self.outcome.skipped]:
+                self._skip([drv_id], self.work.steps[lost[0]].label)
 
     def _make_ready(self, drv_id: str) -> None:
-        lane = self._lanes[self.work.steps[drv_id].kind]
+        lane = self._lanes["substitute" if drv_id in self.offers else self.work.steps[drv_id].kind]
         heapq.heappush(lane.ready, (-self._urgency[drv_id], drv_id))
 
     def _start_what_can(self) -> None:
@@ -188,6 +215,8 @@ class Engine:
 
     def _do(self, step: Step) -> Callable[[], Result]:
         """What a worker thread is to do. What it needs to know is looked up here, in the deciding thread."""
+        if (offer := self.offers.get(step.drv_id)) is not None:
+            return lambda: self.steps.substitute(step, offer)
         if step.kind == "fetch":
             return lambda: self.steps.fetch(step)
         key = build_key(step.derivation, self._content)
@@ -209,19 +238,44 @@ class Engine:
     def _conclude(self, running: _Running, future: Future[Result]) -> None:
         step = running.step
         try:
-            name, how = future.result()
+            done = future.result()
         except Cancelled:
             raise KeyboardInterrupt from None
         except HermeticError as error:
             self._fail(step, error)
         else:
-            self._finish(step, name, how, time.monotonic() - running.started)
+            if done is None:
+                self._do_without(step)
+            else:
+                self._finish(step, done, time.monotonic() - running.started)
 
-    def _finish(self, step: Step, name: str, how: How, seconds: float) -> None:
-        self.objects[step.drv_id] = name
-        self.outcome.done[step.drv_id] = how
+    def _do_without(self, step: Step) -> None:
+        """An output could not be had: it is asked for elsewhere, or else made here from its inputs."""
+        drv_id = step.drv_id
+        failed = self.offers.pop(drv_id)
+        self.offers |= self.steps.substituters.by_derivation([step], after=failed.number)
+        if drv_id in self.offers:
+            self._make_ready(drv_id)
+            return
+        wanted = graph.pending(
+            self.derivations,
+            inputs_of(step.derivation),
+            lambda d: d in self._missing or self._is_realized(d),
+            self._offered,
+        )
+        wanted.append(drv_id)
+        if not self.keep_going:  # else each that is missing fails by itself
+            self._refuse_downloads(wanted)
+        self._announce({*self._missing, *wanted})
+        self._want(wanted)
+
+    def _finish(self, step: Step, done: Done, seconds: float) -> None:
+        self.objects[step.drv_id] = done.object
+        self.outcome.done[step.drv_id] = done
         unexpected = step.expected if step.expected != self._content(step.drv_id) else ""
-        self.listener(Finished(step.drv_id, step.label, how, seconds, name, unexpected))
+        self.listener(
+            Finished(step.drv_id, step.label, done.how, seconds, done.object, unexpected, done.origin)
+        )
         for above in self._uses.get(step.drv_id, ()):
             self._missing[above] -= 1
             if not self._missing[above]:
@@ -233,12 +287,16 @@ class Engine:
         # What is wrong with the machine would be wrong with the next one, too.
         if not self.keep_going or isinstance(error, (SandboxError, StoreError)):
             raise error
-        stack = list(self._uses.get(step.drv_id, ()))
+        self._skip(self._uses.get(step.drv_id, ()), step.label)
+
+    def _skip(self, drv_ids: Iterable[str], because: str) -> None:
+        """Give these up, and all that wants them."""
+        stack = list(drv_ids)
         while stack:
             drv_id = stack.pop()
             if drv_id not in self.outcome.skipped:
                 self.outcome.skipped.append(drv_id)
-                self.listener(Skipped(drv_id, self.work.steps[drv_id].label, step.label))
+                self.listener(Skipped(drv_id, self.work.steps[drv_id].label, because))
                 stack += self._uses.get(drv_id, ())
 
     def _content(self, drv_id: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,11 @@ import msgspec
 from hermetic.errors import UsageError
 from hermetic.project import worktree
 from hermetic.session.opened import Opened
-from hermetic.session.outcome import Failure, Output, Realized
+from hermetic.session.outcome import Failure, Output, Pending, Realized
 
 if TYPE_CHECKING:
     from hermetic.derivation.graph import Work
     from hermetic.derivation.instantiate import Instance
-    from hermetic.derivation.step import Step
     from hermetic.gc.collection import Outcome as Collected
     from hermetic.gc.collection import Progress
     from hermetic.gc.plan import Options as GcOptions
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from hermetic.realize.engine import Outcome
     from hermetic.realize.events import Listener
     from hermetic.realize.run import Settings
+    from hermetic.realize.substituter import Offer
     from hermetic.sources import update
     from hermetic.store.published import Agreement, Published
     from hermetic.verify.verdict import Report
@@ -40,13 +40,28 @@ class Session(Opened):
 
     # -- realizing
 
-    def pending(self, targets: Iterable[str]) -> list[Step]:
-        """What may have to be fetched, unpacked or built for targets, inputs first."""
+    def pending(self, targets: Iterable[str], *, substitute: Iterable[Path] = ()) -> list[Pending]:
+        """What may have to be fetched, unpacked, built or substituted for targets, inputs first.
+
+        Args:
+            substitute: as in `realize`.
+        """
         from hermetic.derivation import graph
+        from hermetic.realize import run
 
         work = graph.merge(self.instances(targets))
-        todo = graph.pending(work.derivations, work.roots.values(), lambda d: self._there(d) is not None)
-        return [work.steps[drv_id] for drv_id in todo]
+        substituters = run.substituters(self.store, substitute)
+        offers: dict[str, Offer] = {}
+
+        def offered(drv_ids: list[str]) -> dict[str, Offer]:
+            found = substituters.by_derivation([work.steps[d] for d in drv_ids])
+            offers.update(found)
+            return found
+
+        todo = graph.pending(
+            work.derivations, work.roots.values(), lambda d: self._there(d) is not None, offered
+        )
+        return [Pending(work.steps[d], offers[d].source.name if d in offers else "") for d in todo]
 
     def realize(
         self,
@@ -56,6 +71,7 @@ class Session(Opened):
         keep_going: bool = False,
         keep_failed: bool = False,
         offline: bool = False,
+        substitute: Iterable[Path] = (),
         listener: Listener | None = None,
     ) -> Realized:
         """Build targets, or find them built. Their objects are kept from collection until the session ends.
@@ -65,9 +81,12 @@ class Session(Opened):
             keep_going: after a failure go on with what does not depend on it.
             keep_failed: keep the work directory of a build that fails.
             offline: download nothing.
+            substitute: directories of other stores on this machine, asked for outputs in this order before
+                anything is fetched or built.
             listener: told of what goes on, from several threads. It is not called when all is built.
 
         Raises:
+            UsageError: a directory to substitute from is no store.
             HermeticError: the first failure, unless `keep_going`.
         """
         instances = self.instances(targets)
@@ -77,39 +96,56 @@ class Session(Opened):
         from hermetic.derivation import graph
         from hermetic.realize.run import Settings
 
-        settings = Settings(jobs=jobs, keep_going=keep_going, keep_failed=keep_failed, offline=offline)
+        settings = Settings(
+            jobs=jobs,
+            keep_going=keep_going,
+            keep_failed=keep_failed,
+            offline=offline,
+            substitute=tuple(substitute),
+        )
         work = graph.merge(instances)
         outcome = self._run(work, settings, listener)
+        origins = {drv_id: done.origin for drv_id, done in outcome.done.items()}
         return Realized(
-            self._outputs(instances, outcome.objects),
+            self._outputs(instances, outcome.objects, origins),
             tuple(Failure(d, work.steps[d].label, error) for d, error in outcome.failures.items()),
             tuple(work.steps[d].label for d in outcome.skipped),
         )
 
     def realize_inputs(
-        self, target: str, *, jobs: int | None = None, listener: Listener | None = None
+        self,
+        target: str,
+        *,
+        jobs: int | None = None,
+        substitute: Iterable[Path] = (),
+        listener: Listener | None = None,
     ) -> dict[str, Path]:
-        """Realize what the build of a target needs, but not the build itself.
+        """Realize what the build of a target needs, but not the build itself. Arguments as in `realize`.
 
         Returns:
             derivation id to path of the store object.
         """
         from hermetic.derivation.value import inputs_of
+        from hermetic.realize.run import Settings
 
         instance = self.instantiate(target)
         needed = inputs_of(instance.graph[instance.graph.root])
-        objects = self._realize_derivations([instance], needed, jobs, listener)
+        settings = Settings(jobs=jobs, substitute=tuple(substitute))
+        objects = self._realize_derivations([instance], needed, settings, listener)
         return {drv_id: self.store.path(name) for drv_id, name in objects.items()}
 
     def _realize_derivations(
-        self, instances: list[Instance], wanted: Iterable[str], jobs: int | None, listener: Listener | None
+        self,
+        instances: list[Instance],
+        wanted: Iterable[str],
+        settings: Settings,
+        listener: Listener | None,
     ) -> dict[str, str]:
         """Realize some derivations of targets' graphs; derivation id to store object."""
         from hermetic.derivation import graph
-        from hermetic.realize.run import Settings
 
         work = msgspec.structs.replace(graph.merge(instances), roots={drv_id: drv_id for drv_id in wanted})
-        return self._run(work, Settings(jobs=jobs), listener).objects
+        return self._run(work, settings, listener).objects
 
     def _run(self, work: Work, settings: Settings, listener: Listener | None) -> Outcome:
         from hermetic.realize import run
@@ -140,12 +176,17 @@ class Session(Opened):
                 self.store.put_answer(self.fingerprint(), target, name)
         return objects
 
-    def _outputs(self, instances: list[Instance], objects: dict[str, str]) -> dict[str, Output]:
-        return {
-            label: Output(label, i.graph.root, objects[label], self.store.path(objects[label]))
-            for i in instances
-            if (label := i.target.label) in objects
-        }
+    def _outputs(
+        self, instances: list[Instance], objects: dict[str, str], origins: Mapping[str, str] | None = None
+    ) -> dict[str, Output]:
+        """`origins`: derivation id to the substituter's name, for what was substituted."""
+        outputs = {}
+        for instance in instances:
+            label, root = instance.target.label, instance.graph.root
+            if label in objects:
+                path = self.store.path(objects[label])
+                outputs[label] = Output(label, root, objects[label], path, (origins or {}).get(root, ""))
+        return outputs
 
     # -- verifying
 
@@ -158,6 +199,7 @@ class Session(Opened):
         jobs: int | None = None,
         perturb: Collection[str] | None = None,
         keep: str | os.PathLike[str] | None = None,
+        substitute: Iterable[Path] = (),
         listener: Listener | None = None,
     ) -> Report:
         """Rebuild targets under varied conditions and compare with the store, bit for bit.
@@ -168,6 +210,7 @@ class Session(Opened):
             jobs: cores to use; None for all.
             perturb: which conditions vary (`hermetic.verify.perturb.NAMES`); None for all.
             keep: directory in which both trees of what differs are left; None to leave nothing.
+            substitute: as in `realize`: where the outputs that are verified may come from.
             listener: told of what goes on, from several threads.
 
         Returns:
@@ -177,6 +220,7 @@ class Session(Opened):
             HermeticError: a target cannot be realized, or there is nothing to rebuild.
         """
         from hermetic.derivation import graph
+        from hermetic.realize.run import Settings
         from hermetic.verify import perturb as perturbing
         from hermetic.verify.rebuild import Rebuilder
         from hermetic.verify.verdict import Report
@@ -193,7 +237,8 @@ class Session(Opened):
                 hint="fetched and unpacked sources are verified by their hashes in flake-like.lock",
             )
         everything = graph.closure(work.derivations, builds)
-        objects = self._realize_derivations(instances, everything, jobs, listener)
+        settings = Settings(jobs=jobs, substitute=tuple(substitute))
+        objects = self._realize_derivations(instances, everything, settings, listener)
         rebuilder = Rebuilder(
             self.store,
             builds,

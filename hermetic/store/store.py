@@ -13,8 +13,18 @@ from typing import Any
 from hermetic.store import quick
 from hermetic import filesystem
 from hermetic import tree
-from hermetic.errors import StoreError
-from hermetic.store import caches, database, flocks, protect, recovering, registering, roots, sentinel, workspaces
+from hermetic.errors import HashMismatch, StoreError
+from hermetic.store import (
+    caches,
+    database,
+    flocks,
+    protect,
+    recovering,
+    registering,
+    roots,
+    sentinel,
+    workspaces,
+)
 from hermetic.store.layout import Layout
 from hermetic.store.names import content_hash_of, is_object_name, label_of
 from hermetic.store.protect import TempRoots
@@ -261,6 +271,7 @@ class Store:
         seconds: float = 0.0,
         builder: str = "",
         temp_roots: TempRoots | None = None,
+        expected: str = "",
     ) -> str:
         """Make a tree a store object, and register what it is the realisation of: one transaction for both.
 
@@ -269,11 +280,13 @@ class Store:
             drv_id, build_key: with neither, no realisation is recorded. The other fields are those of
                 `Realisation`; `inputs` in any order, repeated or not.
             temp_roots: what shall protect the object from collection; by default, until the store is closed.
+            expected: the name that the object must have; empty where any will do.
 
         Returns:
             the object's name.
 
         Raises:
+            HashMismatch: its content has another name than `expected`. Nothing was registered.
             StoreError: nothing was registered, and nothing of it stays in the store.
         """
         for one in inputs:
@@ -282,6 +295,10 @@ class Store:
         label = label_of(name, version)
         with registering.on_this_file_system(self.layout, path) as here:
             prepared = registering.Prepared(here, label)
+            if expected not in ("", prepared.name):
+                raise HashMismatch(
+                    f"the content hash is {content_hash_of(prepared.name)}, not that of {expected}"
+                )
             keep = temp_roots or self._temp_roots
             keep.add(prepared.name)
             realisation = None
