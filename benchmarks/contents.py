@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import Case
-from benchmarks.places import Nix, after, copy, remove
-from benchmarks.worker import work
+from benchmarks.places import Nix, after, copy, remove, work
 
 _GIB: Final = 1 << 30
 _FILES: Final = 20_000

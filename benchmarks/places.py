@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from benchmarks.measure import Failed, Sample, Timed, hermetic, output, python_env, run
+from benchmarks.measure import CHECKOUT, Failed, Sample, Timed, hermetic, output, python_env, run
 from hermetic.store.layout import Layout
 
 _NIX_CONF: Final = """\
@@ -181,6 +182,12 @@ def remove(path: Path) -> None:
 def copy(source: Path, target: Path) -> None:
     """Copy a tree as it is, times and all."""
     output(["cp", "-a", str(source), str(target)])
+
+
+def work(what: str, store: Path, *paths: Path) -> Sample:
+    """Run `benchmarks.worker` in a new process and wait for its end."""
+    command = [sys.executable, "-m", "benchmarks.worker", what, str(store), *map(str, paths)]
+    return run(command, env=python_env(), cwd=CHECKOUT)
 
 
 def find_shell(given: str | None, checkout: Path) -> Path:

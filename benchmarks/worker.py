@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
 
-from benchmarks.measure import CHECKOUT, Sample, python_env, run
-from hermetic import tree
 from hermetic.store.store import Store
 
-
-def work(what: str, store: Path, *paths: Path) -> Sample:
-    """Start this module and wait for its end."""
-    command = [sys.executable, "-m", "benchmarks.worker", what, str(store), *map(str, paths)]
-    return run(command, env=python_env(), cwd=CHECKOUT)
+# What `typing.TYPE_CHECKING` stands for. The start of this process is part of the figures, so nothing is
+# imported that the work does not need.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def _open(store: Store, paths: list[Path]) -> None:
@@ -24,9 +21,7 @@ def _open(store: Store, paths: list[Path]) -> None:
 def _add(store: Store, paths: list[Path]) -> None:
     """Add copies, as `nix-store --add` does: the originals stay where they are."""
     for path in paths:
-        with store.workspace("add") as space:
-            tree.copy(path, space / "tree")
-            store.add(space / "tree", path.name, "1")
+        store.add(path, path.name, "1", copy=True)
 
 
 def _take(store: Store, paths: list[Path]) -> None:

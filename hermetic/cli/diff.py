@@ -16,7 +16,7 @@ from hermetic.session import Session
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 @click.pass_obj
 def command(session: Session, left: str, right: str, as_json: bool) -> None:
-    """Say in words why the derivations of targets A and B differ.
+    """Say why the builds of targets A and B differ: sources, patches, script, environment, inputs.
 
     \b
     hermetic diff cpython-aarch64 cpython-x86_64

@@ -1,7 +1,7 @@
-"""Where the `hermetic` command begins: a short way for what is built already, before the long one."""
+"""The entry point of the `hermetic` command: what is built already is answered before click is loaded."""
 
 # ruff: noqa: PTH109, PTH118
-# Because pathlib is slow to load; see `glance`.
+# Because pathlib is slow to load; see `store.quick`.
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def main() -> None:
     """Entry point of the `hermetic` command."""
     paths = known(sys.argv[1:])
     if paths is None:
-        gc.set_threshold(50_000)  # thousands of derivations, and little garbage: the default looks too often
+        gc.set_threshold(
+            50_000
+        )  # thousands of derivations and little garbage: the default collects too often
         from hermetic.cli.main import main as whole
 
         whole()
@@ -32,7 +34,7 @@ def main() -> None:
 
 
 def known(args: list[str]) -> list[str] | None:
-    """The output of `realize TARGET...` where a glance at the store tells; None for everything else."""
+    """The paths that `realize TARGET...` prints, if `store.quick` knows them; None for everything else."""
     settings = {"--project": os.getcwd(), "--store": os.environ.get("HERMETIC_STORE", "")}
     rest = list(args)
     while len(rest) > 1 and rest[0] in settings:

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("--check", is_flag=True, help="Download every source from every mirror and compare.")
-@click.option("--update", metavar="NAME", help="Pin a source in a newer version.")
-@click.option("--to", metavar="VERSION", help="With --update: which one. Default: the newest there is.")
+@click.option("--check", is_flag=True, help="Download every source from every mirror and compare its hashes.")
+@click.option("--update", metavar="NAME", help="Pin another version of a source, and make it the default.")
 @click.option(
-    "--mirror", multiple=True, metavar="ADDRESS", help="With --update: where to get it (repeatable)."
+    "--to", metavar="VERSION", help="With --update: the version. Default: the newest that a mirror lists."
+)
+@click.option(
+    "--mirror", multiple=True, metavar="ADDRESS", help="With --update: where to download it (repeatable)."
 )
 @click.pass_obj
 def command(
@@ -32,7 +34,7 @@ def command(
     to: str | None,
     mirror: tuple[str, ...],
 ) -> None:
-    """Check or change flake-like.lock; without options, list what it pins.
+    """List, check or update the sources that flake-like.lock pins. Without options: list them.
 
     \b
     hermetic lock --check                         all sources, all mirrors
@@ -40,9 +42,9 @@ def command(
     hermetic lock --update cpython --to 3.13.15   pin another version and make it the default
     """
     if check and update:
-        raise UsageError("--check and --update exclude each other")
+        raise UsageError("--check and --update cannot be used together")
     if (to or mirror) and not update:
-        raise UsageError("--to and --mirror belong to --update NAME")
+        raise UsageError("--to and --mirror need --update NAME")
     if check:
         session.check_lock(names, tell=_tell)
     elif update:

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from hermetic.cli import options
 from hermetic.cli.display import display
 from hermetic.cli.output import write_json
+from hermetic.cli.usage import jobs_option, substitute_option
 from hermetic.errors import HermeticError
 from hermetic.session import Session
 from hermetic.session.outcome import Output
@@ -17,17 +17,26 @@ from hermetic.session.outcome import Output
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
-@click.option("-j", "--jobs", type=click.IntRange(1, 1024), help="Cores to use. Default: all.")
+@jobs_option
 @click.option(
-    "-k", "--keep-going", is_flag=True, help="After a failure go on with what does not depend on it."
+    "-k", "--keep-going", is_flag=True, help="After a failure, continue with what does not depend on it."
 )
-@click.option("--keep-failed", is_flag=True, help="Keep the work folder of a build that fails.")
-@click.option("--offline", is_flag=True, help="Download nothing; name every source that is missing.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be fetched and built, and stop.")
-@click.option("-o", "--out-link", metavar="LINK", help="Make a link to the output; it is a gc root.")
-@click.option("--json", "as_json", is_flag=True, help="Print targets, derivations and paths as JSON.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the output of builds.")
-@options.substitute
+@click.option(
+    "--keep-failed", is_flag=True, help="Keep the work directory of a build that fails, for `hermetic shell`."
+)
+@click.option("--offline", is_flag=True, help="Download nothing. Sources that are missing are listed.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print what would be fetched and built, and do nothing.")
+@click.option(
+    "-o",
+    "--out-link",
+    metavar="LINK",
+    help="Make LINK a link to the output. It keeps the output from `hermetic gc`.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print targets, derivation ids, objects and paths as JSON."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show the output of builds while they run.")
+@substitute_option
 @click.pass_obj
 def command(
     session: Session,
@@ -42,7 +51,9 @@ def command(
     verbose: bool,
     substitute: tuple[Path, ...],
 ) -> None:
-    """Build TARGETs, or find them built, and print one store path for each.
+    """Build TARGETs, or find them built, and print the path of each output.
+
+    Everything that a TARGET needs is fetched and built first. What is in the store is not built again.
 
     \b
     hermetic realize cpython-aarch64
@@ -99,5 +110,5 @@ def _link(session: Session, link: Path, objects: list[str]) -> None:
     for number, name in enumerate(objects, 1):
         path = link if number == 1 else link.with_name(f"{link.name}-{number}")
         if path.exists() and not path.is_symlink():
-            raise HermeticError(f"--out-link {path}: exists and is no link", hint="choose another name")
+            raise HermeticError(f"--out-link {path} exists and is not a link", hint="choose another name")
         session.store.add_link_root(path.absolute(), name)

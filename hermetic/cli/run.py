@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from hermetic.cli import options
 from hermetic.cli.display import display
+from hermetic.cli.usage import substitute_option
 from hermetic.errors import HermeticError
 from hermetic.session import Session
 from hermetic.systems import System, running_on
@@ -21,8 +21,8 @@ EMULATOR = "qemu-user"  # the recipe of the seed that runs foreign programs
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.option("--program", metavar="PATH", help="Another program of the output, e.g. bin/pip3.")
-@options.substitute
+@click.option("--program", metavar="PATH", help="Run another program of the output, for example bin/pip3.")
+@substitute_option
 @click.pass_obj
 def command(
     session: Session,
@@ -31,9 +31,9 @@ def command(
     program: str | None,
     substitute: tuple[Path, ...],
 ) -> None:
-    """Realize TARGET and run its main program with ARGUMENTS (after --).
+    """Build TARGET if necessary, and run its main program with ARGUMENTS (write them after --).
 
-    A program for another machine runs under the pinned static qemu-user.
+    A program for another architecture runs under the qemu that the project pins.
 
     \b
     hermetic run cpython-aarch64 -- -c "import platform; print(platform.machine())"
@@ -52,7 +52,7 @@ def command(
         found = sorted(p.name for p in (tree / "bin").glob("*")) if (tree / "bin").is_dir() else []
         raise HermeticError(
             f"{target} has no program {relative}",
-            hint=f"choose one with --program; in bin/: {', '.join(found) or 'nothing'}",
+            hint=f"choose one with --program; bin/ holds: {', '.join(found) or 'nothing'}",
         )
     if foreign:
         command_line.insert(0, str(_emulator(outputs[EMULATOR].path, wanted.system)))
@@ -65,5 +65,5 @@ def command(
 def _emulator(tree: Path, system: System) -> Path:
     path = tree / "usr/bin" / system.qemu
     if not path.exists():
-        raise HermeticError(f"{EMULATOR} has no {system.qemu}, so {system.arch} programs cannot run here")
+        raise HermeticError(f"cannot run {system.arch} programs: {EMULATOR} has no {system.qemu}")
     return path

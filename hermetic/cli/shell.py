@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from hermetic.cli import options
 from hermetic.cli.display import display
+from hermetic.cli.usage import substitute_option
 from hermetic.derivation.value import Build
 from hermetic.errors import UsageError
 from hermetic.sandbox.spec import Mount
@@ -19,17 +19,21 @@ from hermetic.session import Session
 
 @click.command()
 @click.argument("target")
-@click.option("--fresh", is_flag=True, help="A new work folder, even if a failed build's was kept.")
-@click.option("-c", "--command", "script", metavar="SCRIPT", help="Run SCRIPT instead of a shell.")
-@options.substitute
+@click.option(
+    "--fresh", is_flag=True, help="Start in a new work directory, even if one of a failed build was kept."
+)
+@click.option(
+    "-c", "--command", "script", metavar="SCRIPT", help="Run SCRIPT instead of an interactive shell."
+)
+@substitute_option
 @click.pass_obj
 def command(
     session: Session, target: str, fresh: bool, script: str | None, substitute: tuple[Path, ...]
 ) -> None:
-    """Open the sandbox of TARGET's build by hand.
+    """Open a shell in the sandbox of TARGET's build.
 
-    The same mounts, environment and identity as the build has. Where `realize --keep-failed` kept the
-    work folder of a build that failed, the shell opens in it.
+    It has the inputs, the environment and the user of the build. After `hermetic realize --keep-failed` it
+    opens in the work directory of the build that failed. The build itself is: sh -eu /build/build.sh
     """
     from hermetic.realize.local import prepare, specification
     from hermetic.realize.steps import workspace_label
@@ -40,7 +44,8 @@ def command(
     drv = step.derivation
     if not isinstance(drv, Build):
         raise UsageError(
-            f"{target} is unpacked, not built: it has no sandbox", hint="look at it in the store"
+            f"{target} is unpacked, not built, and so has no sandbox",
+            hint=f"`hermetic realize {target}` prints where it is unpacked",
         )
     with display() as listener:
         paths = session.realize_inputs(target, substitute=substitute, listener=listener)
@@ -61,6 +66,6 @@ def command(
             env={**spec.env, "JOBS": jobs, "MAKEFLAGS": f"-j{jobs}", "PS1": f"[{drv.name}] \\w $ "},
         )
         if script is None:
-            where = f"the kept work folder {kept[0]}" if kept else "a fresh work folder"
+            where = f"the work directory of the failed build, {kept[0]}" if kept else "a new work directory"
             print(f"in {where}; the build is: sh -eu /build/build.sh", file=sys.stderr)
         sys.exit(sandbox.run_interactive(spec))

@@ -12,12 +12,12 @@ from hermetic.session import Session
 
 @click.command()
 @click.argument("target")
-@click.option("-r", "--recursive", is_flag=True, help="All derivations of the graph, by id.")
+@click.option("-r", "--recursive", is_flag=True, help="Print all derivations below it, too, by id.")
 @click.pass_obj
 def command(session: Session, target: str, recursive: bool) -> None:
-    """Print the derivation of TARGET as JSON: all that its hash covers.
+    """Print the derivation of TARGET as JSON: the build script, environment and inputs that its hash covers.
 
-    With TARGET@REV the recipes are those of a git revision.
+    TARGET@REV takes the recipes of a git revision, for example zlib@HEAD~1.
     """
     graph = session.instantiate(target).graph
     if recursive:

@@ -12,15 +12,17 @@ from hermetic.session import Session
 
 @click.command()
 @click.argument("target")
-@click.option("--sources", is_flag=True, help="Show fetched and unpacked sources too.")
-@click.option("--all", "every", is_flag=True, help="Show also inputs that another input brings along.")
+@click.option("--sources", is_flag=True, help="Show fetched and unpacked sources, too.")
+@click.option(
+    "--all", "every", is_flag=True, help="Show all direct inputs, even if another input needs them, too."
+)
 @click.option("--ids", is_flag=True, help="Show derivation ids.")
 @click.pass_obj
 def command(session: Session, target: str, sources: bool, every: bool, ids: bool) -> None:
-    """Print the graph of derivations behind TARGET.
+    """Print what TARGET is built from, as a tree.
 
-    An input that another input needs too is shown only there. What has been shown before is marked with (*)
-    and not unfolded again.
+    An input that another input needs too is shown only there. What has been shown before is marked with (*),
+    without what is below it.
     """
     graph, seen = session.instantiate(target).graph, set[str]()
     derivations = graph.derivations

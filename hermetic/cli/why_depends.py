@@ -16,7 +16,7 @@ from hermetic.session import Session
 def command(session: Session, target: str, input: str) -> None:
     """Print the shortest chain of inputs that leads from TARGET to INPUT.
 
-    INPUT is a target, or the name of any derivation below TARGET.
+    INPUT is a target, or the name or id of a derivation below TARGET. Exit code 1: there is no such chain.
     """
     graph = session.instantiate(target).graph
     derivations = graph.derivations

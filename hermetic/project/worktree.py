@@ -1,6 +1,6 @@
 """The files of a project that evaluation depends on, as they lie in its folder.
 
-Loaded before anything else (see `glance`), so nothing is imported that is slow to load.
+Loaded before anything else (see `store.quick`), so nothing is imported that is slow to load.
 """
 
 # ruff: noqa: PTH112, PTH113, PTH120

@@ -11,7 +11,8 @@ import msgspec
 
 from hermetic.errors import HermeticError, UsageError
 from hermetic.project import files, worktree
-from hermetic.store import quick
+from hermetic.store import cache
+from hermetic.store.layout import Layout
 
 if TYPE_CHECKING:
     from typing import Self
@@ -188,7 +189,7 @@ class Opened:
         if target not in self._instances:
             name, _, revision = target.partition("@")
             key = f"{self.fingerprint(revision or None)}-{name}"
-            cached = quick.cached(f"{self.store_path}/.hermetic/eval", key)
+            cached = cache.read(Layout(self.store_path).eval, key)
             if cached is not None:
                 instance = _decode_instance(cached)
             else:
@@ -201,10 +202,7 @@ class Opened:
 
     def _keep(self, key: str, instance: Instance) -> None:
         """Cache an evaluation, if there is a store already: to look at a recipe shall not make one."""
-        from hermetic.store import caches
-        from hermetic.store.layout import Layout
-
-        caches.put_evaluation(Layout(self.store_path), key, msgspec.msgpack.encode(instance))
+        cache.write(Layout(self.store_path).eval, key, msgspec.msgpack.encode(instance))
 
     def instances(self, targets: Iterable[str]) -> list[Instance]:
         """Instantiate targets, each once."""

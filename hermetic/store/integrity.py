@@ -17,9 +17,9 @@ import msgspec
 
 from hermetic import tree
 from hermetic.errors import HashMismatch, StoreError
+from hermetic.filesystem import write_atomically
 from hermetic.store import hasher, protect, records, registering
 from hermetic.store.store import Store
-from hermetic.store.layout import write_atomically
 from hermetic.store.names import content_hash_of, is_object_name, label_in
 from hermetic.store.records import Realisation
 from hermetic.tree.scanning import INLINE
@@ -227,8 +227,7 @@ def repair(store: Store, name: str, remake: Callable[[list[Realisation], Path], 
     with store.temp_roots() as keep, store.workspace(f"repair-{label_in(name)}") as space:
         keep.add(name)
         made = remake(store.realisations_of(name), space)
-        with registering.on_this_file_system(store.layout, made) as here:
-            prepared = registering.Prepared(here, label_in(name))
+        with registering.prepared(store.layout, made, label_in(name)) as prepared:
             if prepared.name != name:
                 raise HashMismatch(
                     f"{name} was made once more, with other content",

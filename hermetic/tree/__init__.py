@@ -9,7 +9,7 @@ share an inode do not count, and `canonicalise` sets them to one fixed value.
 File names are bytes throughout: nothing says that they are UTF-8.
 """
 
-from hermetic.tree.canonical import canonicalise
+from hermetic.tree.canonical import canonicalise, canonicalise_and_scan, copy_and_scan
 from hermetic.tree.copying import copy
 from hermetic.tree.kinds import Unstorable
 from hermetic.tree.manifest import MOST, Entry, Kind, Manifest, compare, content_hash
@@ -23,9 +23,11 @@ __all__ = [
     "Manifest",
     "Unstorable",
     "canonicalise",
+    "canonicalise_and_scan",
     "compare",
     "content_hash",
     "copy",
+    "copy_and_scan",
     "remove",
     "scan",
 ]

@@ -1,18 +1,21 @@
 """The one form in which a tree lies in the store."""
 
 # Paths are bytes in hot loops: pathlib costs several times as much for each file.
-# ruff: noqa: PTH101, PTH104, PTH118, PTH119, PTH120
+# ruff: noqa: PTH101, PTH102, PTH104, PTH106, PTH115, PTH118, PTH119, PTH120, PTH211
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
 from hermetic.filesystem import translated
-from hermetic.tree.copying import copy_file
+from hermetic.tree.copying import CREATE, copy, copy_file, write
 from hermetic.tree.kinds import Unstorable, is_root, refused
+from hermetic.tree.manifest import Manifest
+from hermetic.tree.scanning import INLINE, READ, Listing, read_small
 
 # Bytes of a folder's path in a tree. The kernel takes 4,096 with the store's own and the file's name; what is
 # refused must not depend on where the store lies.
@@ -36,34 +39,170 @@ def canonicalise(path: str | bytes | os.PathLike[str], *, unshare: bool = True) 
         StoreError: a socket, fifo or device is in the tree, or a folder deeper than `LONGEST`; or the
             operating system refused a change.
     """
+
+    def leaf(rel: bytes, path: bytes, status: os.stat_result) -> None:
+        _canonical_leaf(path, status, unshare)
+
+    _walk(os.fsencode(path), leaf, lambda rel: None)
+
+
+def canonicalise_and_scan(path: str | bytes | os.PathLike[str]) -> Manifest:
+    """`canonicalise`, then `scan`, in one pass: files are opened once.
+
+    Raises:
+        StoreError: as both.
+    """
     root = os.fsencode(path)
+    listing = Listing(root)
+    owner = (0, 0) if is_root() else None
+
+    def leaf(rel: bytes, path: bytes, status: os.stat_result) -> None:
+        ours = owner in (None, (status.st_uid, status.st_gid)) and status.st_nlink == 1
+        small = ours and stat.S_ISREG(status.st_mode) and status.st_size <= INLINE
+        if not (small and _small_file(rel, path, status, listing)):
+            listing.leaf(rel, path, _canonical_leaf(path, status, unshare=True))
+
+    _walk(root, leaf, listing.directory)
+    with translated(root, "read"):
+        return listing.manifest()
+
+
+def copy_and_scan(src: str | bytes | os.PathLike[str], dst: str | bytes | os.PathLike[str]) -> Manifest:
+    """Copy a tree, whose copy is in canonical form, and list it. Small files are read once.
+
+    Args:
+        dst: must not exist.
+
+    Raises:
+        StoreError: as `copy` and `scan`; `dst` may then be there in part.
+    """
+    source, target = os.fsencode(src), os.fsencode(dst)
+    with translated(target, "copy to"):
+        if stat.S_ISDIR(os.lstat(source).st_mode):
+            os.mkdir(target, 0o755)
+            if _is_plain(target):
+                return _copied(source, target)
+            os.rmdir(target)
+    copy(source, target, writable=True)
+    return canonicalise_and_scan(target)
+
+
+def _is_plain(folder: bytes) -> bool:
+    """Whether what is created in a new folder has the owner and the mode that it is created with, and no ACL.
+
+    Not so where folders hand on their group or their ACL, or the umask takes away what all may do.
+    """
+    status = os.lstat(folder)
+    ours = not is_root() or (status.st_uid, status.st_gid) == (0, 0)
+    return ours and status.st_mode & (stat.S_ISGID | 0o555) == 0o555 and not _xattrs(folder)
+
+
+def _copied(source: bytes, target: bytes) -> Manifest:
+    listing, reflinks = Listing(target), [True]
+    folders = [b""]
+    for rel in folders:  # grows while it is walked
+        if rel:
+            _check_length(rel)
+            os.mkdir(target + rel, 0o755)
+        listing.directory(rel[1:])
+        with os.scandir(source + rel) as found:
+            for item in found:
+                inside = rel + b"/" + item.name
+                if item.is_file(follow_symlinks=False):
+                    _copied_file(item.path, target + inside, inside[1:], listing, reflinks)
+                elif item.is_dir(follow_symlinks=False):
+                    folders.append(inside)
+                elif item.is_symlink():
+                    text = os.readlink(item.path)
+                    os.symlink(text, target + inside)
+                    os.utime(target + inside, ns=(0, 0), follow_symlinks=False)
+                    listing.link(inside[1:], text)
+                else:
+                    raise refused(item.path, item.stat(follow_symlinks=False).st_mode)
+    for rel in reversed(folders):
+        os.chmod(target + rel, 0o555)
+        os.utime(target + rel, ns=(0, 0))
+    return listing.manifest()
+
+
+def _copied_file(old: bytes, new: bytes, rel: bytes, listing: Listing, reflinks: list[bool]) -> None:
+    file = os.open(old, READ)
+    try:
+        status = os.fstat(file)
+        mode, size = status.st_mode, status.st_size
+        data = read_small(file, old, size) if size <= INLINE else None
+    finally:
+        os.close(file)
+    canonical = 0o555 if mode & 0o100 else 0o444
+    if data is None:
+        copy_file(old, new, canonical, reflinks, (0, 0))
+        listing.large(rel, mode, size)
+        return
+    file = os.open(new, CREATE, canonical)
+    try:
+        write(file, data)
+        os.utime(file, ns=(0, 0))
+    finally:
+        os.close(file)
+    listing.small(rel, mode, data)
+
+
+def _walk(
+    root: bytes, leaf: Callable[[bytes, bytes, os.stat_result], None], directory: Callable[[bytes], None]
+) -> None:
+    """Make directories canonical, and hand on everything else: its path in the tree, its path, its status."""
     with translated(root, "make canonical"):
         status = os.lstat(root)
         if not stat.S_ISDIR(status.st_mode):
             if stat.S_ISLNK(status.st_mode):
                 raise refused(root, status.st_mode)
-            _canonical_leaf(root, status, unshare)
+            leaf(b"", root, status)
             return
-        folders = [root]
+        folders, start = [root], len(root) + 1
         for folder in folders:  # grows while it is walked
-            if len(folder) - len(root) > LONGEST:
-                raise Unstorable(
-                    f"{os.fsdecode(folder[:200])}... nests folders in a path of over {LONGEST} bytes"
-                )
+            _check_length(folder[start - 1 :])
             status = os.lstat(folder)
             if status.st_mode & 0o700 != 0o700:
                 os.chmod(folder, 0o755)
+            directory(folder[start:])
             with os.scandir(folder) as found:
                 for item in found:
                     if item.is_dir(follow_symlinks=False):
                         folders.append(item.path)
                     else:
-                        _canonical_leaf(item.path, item.stat(follow_symlinks=False), unshare)
+                        path = item.path
+                        leaf(path[start:], path, item.stat(follow_symlinks=False))
         for folder in reversed(folders):  # children first: changing them changes the folder's time
             _canonical_attributes(folder, os.lstat(folder), 0o555)
 
 
-def _canonical_leaf(path: bytes, status: os.stat_result, unshare: bool) -> None:
+def _check_length(rel: bytes) -> None:
+    if len(rel) > LONGEST:
+        raise Unstorable(f"{os.fsdecode(rel[:200])}... nests folders in a path of over {LONGEST} bytes")
+
+
+def _small_file(rel: bytes, path: bytes, status: os.stat_result, listing: Listing) -> bool:
+    """Make a file canonical and list it. False: it has something that takes more than mode and times."""
+    try:
+        file = os.open(path, READ)
+    except PermissionError:
+        return False
+    try:
+        if _xattrs(file):
+            return False
+        listing.small(rel, status.st_mode, read_small(file, path, status.st_size))
+        mode = 0o555 if status.st_mode & 0o100 else 0o444
+        if stat.S_IMODE(status.st_mode) != mode:
+            os.fchmod(file, mode)
+        if status.st_mtime_ns != 0:
+            os.utime(file, ns=(0, 0))
+        return True
+    finally:
+        os.close(file)
+
+
+def _canonical_leaf(path: bytes, status: os.stat_result, unshare: bool) -> os.stat_result:
+    """Make what is no directory canonical; its status, of which only mode and size still hold."""
     mode = status.st_mode
     if stat.S_ISREG(mode):
         if unshare and status.st_nlink > 1:
@@ -74,6 +213,7 @@ def _canonical_leaf(path: bytes, status: os.stat_result, unshare: bool) -> None:
         _canonical_attributes(path, status, None)
     else:
         raise refused(path, mode)
+    return status
 
 
 def _canonical_attributes(path: bytes, status: os.stat_result, mode: int | None) -> None:
@@ -89,9 +229,10 @@ def _canonical_attributes(path: bytes, status: os.stat_result, mode: int | None)
         os.utime(path, ns=(0, 0), follow_symlinks=False)
 
 
-def _xattrs(path: bytes) -> list[str]:
+def _xattrs(path: bytes | int) -> list[str]:
+    """Names of the extended attributes of a path, or of an open file, that are not the machine's own."""
     try:
-        names = os.listxattr(path, follow_symlinks=False)
+        names = os.listxattr(path) if isinstance(path, int) else os.listxattr(path, follow_symlinks=False)
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENOSYS):
             return []

@@ -20,6 +20,8 @@ _NOT_HERE: Final = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ENOTTY}
 )
 
+CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 
 def copy(
     src: str | bytes | os.PathLike[str],
@@ -84,7 +86,7 @@ def copy_file(
     """
     old = os.open(src, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        new = os.open(dst, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        new = os.open(dst, CREATE, 0o600)
         try:
             if not (reflinks[0] and _reflink(old, new, reflinks)):
                 _copy_bytes(old, new)
@@ -117,6 +119,11 @@ def _copy_bytes(old: int, new: int) -> None:
         if error.errno not in _NOT_HERE:
             raise
     while data := os.read(old, min(CHUNK, size + 1)):  # small, or not copied by the kernel
-        view = memoryview(data)
-        while view:
-            view = view[os.write(new, view) :]
+        write(new, data)
+
+
+def write(file: int, data: bytes) -> None:
+    """Write all of it."""
+    done = os.write(file, data)
+    while done < len(data):
+        done += os.write(file, memoryview(data)[done:])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import stat
 import threading
@@ -21,6 +22,8 @@ INLINE: Final = 256 * 1024  # files up to here are hashed where they are met; la
 HUGE: Final = 32 << 20  # one file from here on is hashed by several threads together
 CHUNK: Final = 1 << 20
 HUGE_CHUNK: Final = 2 << 20  # what is read must still be in the cache when it is hashed
+READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PATH: Final = operator.attrgetter("path")
 
 
 def scan(path: str | bytes | os.PathLike[str], *, threads: int | None = None) -> Manifest:
@@ -35,87 +38,110 @@ def scan(path: str | bytes | os.PathLike[str], *, threads: int | None = None) ->
     """
     root = os.fsencode(path)
     with translated(root, "read"):
-        return Manifest(tuple(_Scanner(root, threads or os.cpu_count() or 1).run()))
-
-
-class _Scanner:
-    """One pass over a tree: small files are hashed on the way, large ones by threads after it."""
-
-    def __init__(self, root: bytes, threads: int) -> None:
-        self.root = root
-        self.threads = threads
-        self.entries: list[Entry] = []
-        self.large: list[tuple[bytes, Kind, int]] = []
-
-    def run(self) -> list[Entry]:
-        status = os.lstat(self.root)
-        if stat.S_ISDIR(status.st_mode):
-            self.entries.append(Entry(b"", "dir", 0, ""))
-            self._walk()
-        else:
-            self._leaf(b"", self.root, status)
-        self._hash_large()
-        self.entries.sort(key=lambda e: e.path)
-        return self.entries
-
-    def _walk(self) -> None:
-        pending, prefix = [b""], self.root + b"/"
+        listing = Listing(root, threads)
+        status = os.lstat(root)
+        if not stat.S_ISDIR(status.st_mode):
+            listing.leaf(b"", root, status)
+            return listing.manifest()
+        pending, prefix = [b""], root + b"/"
         while pending:
             folder = pending.pop()
+            listing.directory(folder)
             start = folder + b"/" if folder else b""
             with os.scandir(prefix + folder) as found:
                 for item in found:
                     rel = start + item.name
                     if item.is_dir(follow_symlinks=False):
-                        self.entries.append(Entry(rel, "dir", 0, ""))
                         pending.append(rel)
                     else:
-                        self._leaf(rel, prefix + rel, item.stat(follow_symlinks=False))
+                        listing.leaf(rel, prefix + rel, item.stat(follow_symlinks=False))
+        return listing.manifest()
 
-    def _leaf(self, rel: bytes, path: bytes, status: os.stat_result) -> None:
-        mode = status.st_mode
+
+class Listing:
+    """The entries of a tree that is being walked: small files are hashed at once, large ones at the end.
+
+    Args:
+        root: where large files are read from.
+        threads: how many hash at a time; by default one for each CPU.
+    """
+
+    def __init__(self, root: bytes, threads: int | None = None) -> None:
+        self._root = root
+        self._threads = threads or os.cpu_count() or 1
+        self._entries: list[Entry] = []
+        self._large: list[tuple[bytes, Kind, int]] = []
+
+    def directory(self, rel: bytes) -> None:
+        """List a directory."""
+        self._entries.append(Entry(rel, "dir", 0, ""))
+
+    def link(self, rel: bytes, text: bytes) -> None:
+        """List a symbolic link."""
+        self._entries.append(Entry(rel, "link", len(text), blake3(text).hexdigest()))
+
+    def small(self, rel: bytes, mode: int, data: bytes) -> None:
+        """List a file whose content has been read."""
+        kind: Kind = "exec" if mode & 0o100 else "file"
+        self._entries.append(Entry(rel, kind, len(data), blake3(data).hexdigest()))
+
+    def large(self, rel: bytes, mode: int, size: int) -> None:
+        """List a file that `manifest` will hash."""
+        self._large.append((rel, "exec" if mode & 0o100 else "file", size))
+
+    def leaf(self, rel: bytes, path: bytes, status: os.stat_result) -> None:
+        """List what is at `path`, which is no directory."""
+        mode, size = status.st_mode, status.st_size
         if stat.S_ISREG(mode):
-            kind: Kind = "exec" if mode & 0o100 else "file"
-            if status.st_size > INLINE:
-                self.large.append((rel, kind, status.st_size))
-            else:
-                self.entries.append(Entry(rel, kind, status.st_size, _hash_small(path, status.st_size)))
+            if size > INLINE:
+                self.large(rel, mode, size)
+                return
+            file = os.open(path, READ)
+            try:
+                self.small(rel, mode, read_small(file, path, size))
+            finally:
+                os.close(file)
         elif stat.S_ISLNK(mode) and rel:
-            text = os.readlink(path)
-            self.entries.append(Entry(rel, "link", len(text), blake3(text).hexdigest()))
+            self.link(rel, os.readlink(path))
         else:
             raise refused(path, mode)
 
+    def manifest(self) -> Manifest:
+        """All entries, when the tree has been walked."""
+        self._hash_large()
+        return Manifest(tuple(sorted(self._entries, key=_PATH)))
+
     def _hash_large(self) -> None:
         def path_of(rel: bytes) -> bytes:
-            return self.root + b"/" + rel if rel else self.root
+            return self._root + b"/" + rel if rel else self._root
 
-        self.large.sort(key=lambda item: -item[2])
-        huge = [item for item in self.large if item[2] >= HUGE]
-        rest = self.large[len(huge) :]
+        self._large.sort(key=lambda item: -item[2])
+        huge = [item for item in self._large if item[2] >= HUGE]
+        rest = self._large[len(huge) :]
         for rel, kind, size in huge:
-            digest = hash_file(path_of(rel), size, threads=self.threads)
-            self.entries.append(Entry(rel, kind, size, digest))
-        if len(rest) > 1 and self.threads > 1:
+            digest = hash_file(path_of(rel), size, threads=self._threads)
+            self._entries.append(Entry(rel, kind, size, digest))
+        if len(rest) > 1 and self._threads > 1:
             from concurrent.futures import ThreadPoolExecutor  # slow to import, and most trees do not need it
 
-            with ThreadPoolExecutor(self.threads) as pool:
+            with ThreadPoolExecutor(self._threads) as pool:
                 digests = list(pool.map(lambda item: hash_file(path_of(item[0]), item[2]), rest))
         else:
             digests = [hash_file(path_of(rel), size) for rel, _, size in rest]
         for (rel, kind, size), digest in zip(rest, digests, strict=True):
-            self.entries.append(Entry(rel, kind, size, digest))
+            self._entries.append(Entry(rel, kind, size, digest))
 
 
-def _hash_small(path: bytes, size: int) -> str:
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        data = os.read(file, size + 1)
-    finally:
-        os.close(file)
+def read_small(file: int, path: bytes, size: int) -> bytes:
+    """The content of an open file, which must have `size` bytes. `path` is for the error.
+
+    Raises:
+        StoreError: the file has another length.
+    """
+    data = os.read(file, size + 1)
     if len(data) != size:
         raise _changed(path, size)
-    return blake3(data).hexdigest()
+    return data
 
 
 _buffers = threading.local()
@@ -137,7 +163,7 @@ def hash_file(path: bytes, size: int, *, threads: int = 1) -> str:
         if alone:
             _buffers.small = buffer
     view, hasher, done = memoryview(buffer), blake3(max_threads=1 if alone else threads), 0
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    file = os.open(path, READ)
     try:
         while count := os.readv(file, [view]):
             hasher.update(view[:count])

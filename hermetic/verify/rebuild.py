@@ -158,8 +158,7 @@ class Rebuilder:
             inputs = {i: self._input(i, place) for i in inputs_of(step.derivation)}
             with admitted(executor):
                 out = executor.execute(Request(step, inputs, work, log))
-            tree.canonicalise(out)
-            found = tree.scan(out).content_hash
+            found = tree.canonicalise_and_scan(out).content_hash
             known = replace(known, found=found, seconds=time.monotonic() - started)
             self._listener(Finished(drv_id, name, "built", known.seconds, expected))
             if found == known.expected:

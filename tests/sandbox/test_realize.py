@@ -211,7 +211,7 @@ def test_out_link_is_a_gc_root_and_a_link(project: Project, tmp_path: Path) -> N
     link.write_text("precious")
     ran = project.run("realize", "app", "-o", str(link))
     assert (ran.code, link.read_text()) == (1, "precious")
-    assert f"{link}: exists and is no link" in ran.err
+    assert f"{link} exists and is not a link" in ran.err
 
 
 @pytest.mark.parametrize("there_before", [False, True])
@@ -262,7 +262,7 @@ def test_two_processes_that_realize_the_same_target_build_it_once(project: Proje
     assert "building" not in err_other
     assert f"waiting for app-1 (x86_64): process {first.pid}: " in err_other
     assert "realize app" in err_other
-    assert "by another process app-1 (x86_64)" in err_other
+    assert "app-1 (x86_64): finished by another process (" in err_other
 
 
 def test_one_who_waits_for_a_process_that_is_killed_builds_itself(project: Project) -> None:

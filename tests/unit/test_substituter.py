@@ -34,7 +34,9 @@ NEVER = threading.Event()
 class Shelf(Protocol):
     """A substituter of one kind, and how it comes to have something."""
 
-    substituter: Substituter
+    @property
+    def substituter(self) -> Substituter:
+        """It."""
 
     def put(self, text: str) -> Realisation:
         """Have the object and the realisation that `tests.support.stores.put` makes of a text."""
