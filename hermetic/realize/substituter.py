@@ -134,7 +134,8 @@ class Substituters:
             return None
         offer = Offer(number, source, answer)
         asked, answered = (key, answer.build_key) if key else (step.drv_id, answer.drv_id)
-        reason = f"its record is of {answered}" if asked != answered else refusal(step, answer)
+        reason = "its record is not valid" if not answer.is_sound() else None
+        reason = reason or (f"its record is of {answered}" if asked != answered else refusal(step, answer))
         if reason is not None:
             self.refuse(step, offer, reason)
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 from hermetic.gc import collection
 from hermetic.store.store import Store
+from tests.support.processes import eventually
 from tests.support.project import Project, Ran
 from tests.support.servers import serving
 
@@ -422,4 +424,26 @@ def test_two_processes_that_substitute_the_same_do_it_once(two: Two) -> None:
     assert [p.returncode for p in (one, other)] == [0, 0], results
     assert results[0][0] == results[1][0]
     assert "built" not in results[0][1] + results[1][1]
+    assert two.project.leftovers() == []
+
+
+def test_a_process_that_is_killed_while_it_copies_has_registered_nothing(two: Two) -> None:
+    """The object has so many files that the process cannot be through before it is killed."""
+    script = 'i=0; while [ $i -lt 4000 ]; do echo $i > "$out/$i"; i=$((i+1)); done'
+    two.project.recipe("many", script)
+    mine, two.project.store = two.project.store, two.other
+    name = two.project.realized("many").name
+    two.project.store = mine
+    Store.open(mine).close()
+    tmp = mine / ".hermetic/tmp"
+    with two.project.start("realize", "--substitute", str(two.other), "many") as process:
+        assert eventually(lambda: list(tmp.glob("substitute-*/object/*")), 30)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (mine / name).exists()
+    assert list(tmp.glob("substitute-*"))
+    ran = two.realize(target="many")
+    assert f"substituted many-1 (x86_64) from {two.other}" in ran.err
+    assert ran.paths[0].name == name
+    two.project.ok("store", "verify")
     assert two.project.leftovers() == []

@@ -26,7 +26,7 @@ from hermetic.realize.substituter import Substituter, Substituters, expected_con
 from hermetic.store.names import content_hash_of
 from hermetic.store.records import Realisation
 from hermetic.store.store import Store
-from tests.support.stores import ident, put, write_tree
+from tests.support.stores import NOBODY, ended, forked, ident, put, write_tree
 
 NEVER = threading.Event()
 
@@ -196,13 +196,27 @@ def test_no_file_of_the_other_store_is_shared_or_touched(tmp_path: Path) -> None
         assert store.intact(name)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_store_that_may_only_be_read_serves(tmp_path: Path) -> None:
-    shelf = StoreShelf(tmp_path)
+def test_a_store_that_may_only_be_read_serves(open_folder: Path) -> None:
+    shelf = StoreShelf(open_folder)
     one = shelf.put("one")
-    for path in (shelf.folder / ".hermetic", shelf.folder / ".hermetic/realisations", shelf.folder):
-        path.chmod(0o555)
-    assert StoreSubstituter(shelf.folder).by_build_key(one.build_key) == one
+    mine = open_folder / "mine"
+    mine.mkdir()
+    mine.chmod(0o777)
+
+    def as_somebody_else() -> None:
+        if os.geteuid() == 0:
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+        else:
+            for path in (shelf.folder / ".hermetic", shelf.folder / ".hermetic/realisations", shelf.folder):
+                path.chmod(0o555)
+        source = StoreSubstituter(shelf.folder)
+        assert source.by_build_key(one.build_key) == one
+        assert source.by_derivation([one.drv_id]) == {one.drv_id: one}
+        source.obtain(one.object, mine / "got", NEVER)
+        assert tree.scan(mine / "got").content_hash == content_hash_of(one.object)
+
+    assert ended(forked(as_somebody_else)) == 0
 
 
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("")])
@@ -326,6 +340,8 @@ def test_an_object_that_was_refused_is_offered_no_more_but_others_are() -> None:
 
 EXPECTED = ident("expected")
 LIES: dict[str, tuple[dict[str, Any], str]] = {
+    "with a path for a build key": ({"build_key": "../../x"}, "its record is not valid"),
+    "with a path for an object": ({"object": "../one-1.0"}, "its record is not valid"),
     "of another derivation": ({"drv_id": ident("another")}, f"its record is of {ident('another')}"),
     "another package": ({"object": f"{EXPECTED}-two-1.0"}, f"it names {EXPECTED}-two-1.0 as the output"),
     "another version": ({"object": f"{EXPECTED}-one-1.1"}, f"it names {EXPECTED}-one-1.1 as the output"),
