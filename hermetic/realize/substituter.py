@@ -22,7 +22,7 @@ import msgspec
 
 from hermetic import tree
 from hermetic.derivation.step import Step
-from hermetic.derivation.value import Fetch, build_key
+from hermetic.derivation.value import Build, Fetch, build_key
 from hermetic.errors import SubstituterError
 from hermetic.realize.events import Listener, Notice
 from hermetic.store.names import content_hash_of, label_in
@@ -148,6 +148,9 @@ class Substituters:
 def refusal(step: Step, realisation: Realisation) -> str | None:
     """Why a realisation cannot be that of a step, as far as is known beforehand; None where it can."""
     drv = step.derivation
+    system = drv.system if isinstance(drv, Build) else ""
+    if realisation.system != system:
+        return f"its record is of an output for {realisation.system or 'all systems'}"
     if label_in(realisation.object) != f"{drv.name}-{drv.version}":
         return f"it names {realisation.object} as the output"
     found, expected = content_hash_of(realisation.object), expected_content(step)

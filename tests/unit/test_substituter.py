@@ -274,6 +274,7 @@ def made(step: Step, content: str = "content", **changes: Any) -> Realisation:
         object=f"{ident(content)}-{drv.name}-{drv.version}",
         name=drv.name,
         version=drv.version,
+        system=drv.system if isinstance(drv, Build) else "",
     )
     return msgspec.structs.replace(realisation, **changes)
 
@@ -343,6 +344,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "with a path for a build key": ({"build_key": "../../x"}, "its record is not valid"),
     "with a path for an object": ({"object": "../one-1.0"}, "its record is not valid"),
     "of another derivation": ({"drv_id": ident("another")}, f"its record is of {ident('another')}"),
+    "for another system": ({"system": "s390x-linux-musl"}, "its record is of an output for s390x-linux-musl"),
     "another package": ({"object": f"{EXPECTED}-two-1.0"}, f"it names {EXPECTED}-two-1.0 as the output"),
     "another version": ({"object": f"{EXPECTED}-one-1.1"}, f"it names {EXPECTED}-one-1.1 as the output"),
     "not what the lock expects": ({}, f"flake-like.lock expects the content hash {EXPECTED}"),
