@@ -234,7 +234,7 @@ def test_json_names_target_derivation_object_and_path(project: Project) -> None:
     app_over_lib(project)
     for _ in ("built", "found built"):
         app, lib = project.ok("realize", "--json", "app", "lib-aarch64").json()
-        assert app.keys() == {"target", "derivation", "object", "path"}
+        assert app.keys() == {"target", "derivation", "object", "path", "substituted_from"}
         assert (app["target"], lib["target"]) == ("app", "lib-aarch64")
         assert app["derivation"] == project.ok("show", "app").json()["id"]
         assert Path(app["path"]) == project.store / app["object"]
