@@ -30,6 +30,7 @@ from hermetic.realize.executor import POLL, Admission
 from hermetic.realize.steps import Done, Steps
 from hermetic.realize.substituter import Offer
 from hermetic.sources.fetch import missing
+from hermetic.store.names import content_hash_of
 
 _DOWNLOADS_AT_ONCE: Final = 4
 
@@ -300,4 +301,4 @@ class Engine:
                 stack += self._uses.get(drv_id, ())
 
     def _content(self, drv_id: str) -> str:
-        return self.objects[drv_id].split("-", 1)[0]
+        return content_hash_of(self.objects[drv_id])

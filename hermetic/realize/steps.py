@@ -91,10 +91,7 @@ class Steps:
         return self._usable(self.store.realisation(drv_id))
 
     def _usable(self, found: Realisation | None) -> str | None:
-        if found is None:
-            return None
-        self._temp_roots.add(found.object)
-        return found.object if self.store.intact(found.object) else None
+        return self.store.usable(found, temp_roots=self._temp_roots)
 
     def substitute(self, step: Step, offer: Offer) -> Done | None:
         """Take the output of a step from a substituter that offered it; None when that cannot be."""
@@ -319,7 +316,7 @@ class Steps:
 
 
 def workspace_label(step: Step) -> str:
-    """What the work folder of a build is called, and a kept one is found by."""
+    """What the work directory of a build is called, and a kept one is found by."""
     return f"build-{step.target}"
 
 

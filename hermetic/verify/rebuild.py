@@ -32,6 +32,7 @@ from hermetic.realize.executor import Executor, Request, admitted
 from hermetic.realize.local import LocalExecutor
 from hermetic.sandbox.spec import SandboxSpec
 from hermetic.store import flocks
+from hermetic.store.names import content_hash_of
 from hermetic.store.store import Store
 from hermetic.verify.compare import BuildFacts, compare_trees
 from hermetic.verify.perturb import CLOCK_OFFSET, Perturbations, perturbed
@@ -147,7 +148,7 @@ class Rebuilder:
         name = step.label
         expected = self.objects[drv_id]
         known = Verdict(
-            drv_id=drv_id, label=name, status="failed", round=number, expected=expected.split("-", 1)[0]
+            drv_id=drv_id, label=name, status="failed", round=number, expected=content_hash_of(expected)
         )
         started = time.monotonic()
         log = self.store.log_path(f"verify-{drv_id}")
