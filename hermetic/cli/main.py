@@ -110,7 +110,7 @@ def run(args: list[str]) -> int:
     try:
         result: Any = cli.main(args, prog_name="hermetic", standalone_mode=False)
     except HermeticError as error:
-        if debug:
+        if debug and not isinstance(error, UsageError):  # a wrong command line has no cause in the program
             raise
         report(error)
         return error.exit_code

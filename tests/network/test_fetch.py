@@ -251,6 +251,22 @@ def test_500_is_tried_again(tmp_path: Path, server: Server) -> None:
     assert fetcher(tmp_path).fetch(pin_of(server.url("/f"))).read_bytes() == DATA
 
 
+def test_between_two_tries_there_is_a_pause_that_grows(tmp_path: Path, server: Server) -> None:
+    asked: list[float] = []
+
+    def broken(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(time.monotonic())
+        handler.send_error(500)
+
+    server.routes["/f"] = broken
+    patient = Machine(Limits(tries=3, backoff=0.1), environ={}, root=tmp_path)
+    with pytest.raises(FetchError):
+        fetcher(tmp_path, machine=patient).fetch(pin_of(server.url("/f")))
+    first, second, third = asked
+    assert second - first >= 0.1
+    assert third - second >= 0.2
+
+
 def test_a_host_that_cannot_be_reached_is_not_tried_again(tmp_path: Path) -> None:
     with serving() as gone:
         url = gone.url("/f")

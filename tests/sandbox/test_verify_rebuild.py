@@ -215,7 +215,7 @@ def test_sources_have_nothing_to_rebuild(project: Project) -> None:
     ran = project.run("verify", "busybox")
     assert ran.code == 2
     assert "busybox: there is nothing to rebuild" in ran.err
-    assert "sources are verified by their hashes in the lock" in ran.err
+    assert "sources are verified by their hashes in flake-like.lock" in ran.err
 
 
 def test_ctrl_c_stops_a_verification_and_leaves_nothing(project: Project) -> None:

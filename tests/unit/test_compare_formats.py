@@ -227,34 +227,6 @@ def test_the_same_content_compressed_otherwise_is_said_to_be_so() -> None:
     assert only(compare(one, other)).words == "the same content, compressed in another way"
 
 
-def test_a_small_file_that_unpacks_to_a_huge_one_is_not_unpacked_whole() -> None:
-    def bomb(end: bytes) -> bytes:
-        return gzip.compress(bytes(200 << 20) + end, mtime=0)
-
-    started = time.monotonic()
-    found = compare(bomb(b"a"), bomb(b"b"))
-    assert time.monotonic() - started < 30
-    assert found[-1].words == "cannot be read (more than 64 MiB unpacked)"
-
-
-def test_an_archive_of_many_members_that_each_unpack_to_much_takes_bounded_time() -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("0", bytes(32 << 20))
-    member, directory = buffer.getvalue()[:-22].split(b"PK\x01\x02")
-    entries = (b"PK\x01\x02" + directory) * 2000  # all name the one member: 60 GiB unpacked
-    packed = [
-        member
-        + entries
-        + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 2000, 2000, len(entries), len(member), len(comment))
-        + comment
-        for comment in (b"one", b"two")
-    ]
-    started = time.monotonic()
-    assert "further parts" in " ".join(d.words for d in compare(*packed))
-    assert time.monotonic() - started < 30
-
-
 def tar(mtime: int, owner: str, content: bytes, names: tuple[str, ...] = ("a", "b")) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -425,7 +397,7 @@ def mutations(draw: st.DrawFn, sample: bytes) -> bytes:
 def test_damaged_files_never_raise_and_are_always_told_apart(kind: str) -> None:
     sample = SAMPLES[kind]
 
-    @settings(max_examples=25 * TIMES, deadline=5000, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10 * TIMES, deadline=5000, suppress_health_check=list(HealthCheck))
     @given(mutations(sample), mutations(sample))
     @example(b"", sample)
     def run(left: bytes, right: bytes) -> None:
