@@ -10,8 +10,8 @@ from typing import Final
 from benchmarks.measure import Case
 from benchmarks.places import Nix, after, chains, copy, remove, work
 from hermetic import hashing
-from hermetic.store import records, registering
-from hermetic.store.records import Realisation
+from hermetic.store import records
+from hermetic.store.records import Info, Realisation
 from hermetic.store.store import Store
 
 _LIVE: Final = 1000
@@ -68,7 +68,7 @@ def _fill(path: Path, dead: int) -> None:
     names = [f"{hashing.encode_base32(numbers.randbytes(32))}-thing-1" for _ in range(_LIVE + dead)]
     with Store.open(path) as store:
         data = b"x" * 100
-        with store.database.write() as transaction:
+        with store.database.transaction() as transaction:
             for number, name in enumerate(names):
                 store.layout.object(name).write_bytes(data)
                 store.layout.manifest(name).write_bytes(data)
@@ -82,12 +82,8 @@ def _fill(path: Path, dead: int) -> None:
                     inputs=(names[number + 1],) if (number + 1) % _CHAIN else (),
                 )
                 store.layout.realisation(realisation.drv_id).write_bytes(records.encode(realisation))
-                registering.insert_realisation(transaction, realisation)
-                transaction.execute(
-                    "INSERT INTO objects (name, size, files, registered_at, last_used, sentinel)"
-                    " VALUES (?, 100, 1, ?, ?, ?)",
-                    (name, number, number, b"s" * 200),
-                )
+                transaction.insert_realisation(realisation)
+                transaction.insert_object(Info(name, 100, 1, number, number), b"s" * 200)
         for number in range(0, _LIVE, _CHAIN):
             store.add_root(f"root-{number}", names[number])
 

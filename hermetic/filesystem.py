@@ -1,4 +1,4 @@
-"""Files that others made, and what the operating system says: ordinary files only, refusals in our words.
+"""Files read with care and written as a whole, and what the operating system refuses, in our words.
 
 Where a file is expected there may be a named pipe, on which reading waits for ever, or an endless device.
 Everything that writes to disk goes through `translated`, so that a full disk, a read-only mount or a missing
@@ -7,8 +7,8 @@ permission is one clear sentence wherever it strikes.
 Loaded before anything else (see `store.quick`), so nothing is imported that is slow to load.
 """
 
-# ruff: noqa: PTH120
-# Because pathlib is slow to load.
+# ruff: noqa: PTH104, PTH108, PTH118, PTH120, PTH123, SIM105
+# Because pathlib and contextlib are slow to load.
 
 from __future__ import annotations
 
@@ -96,11 +96,53 @@ def listed(path: str, most: int) -> bytes:
     return data if len(data) < _SMALL else whole(path, most)
 
 
+class replacing:
+    """Let an entry of a directory appear whole: the old one stays until the new one is ready.
+
+    The `with` block makes what stands at the path that it is given; at its end that is renamed to `path`.
+    Where the block fails, nothing of it stays.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        self._part = os.path.join(os.path.dirname(self._path), f".{os.urandom(6).hex()}.part")
+
+    def __enter__(self) -> str:
+        return self._part
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                os.rename(self._part, self._path)
+                return
+        except OSError:
+            self._remove()
+            raise
+        self._remove()
+
+    def _remove(self) -> None:
+        try:
+            os.unlink(self._part)
+        except OSError:
+            pass
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Replace a small file as a whole: a reader sees the old or the new bytes, never a part.
+
+    Raises:
+        StoreError: it cannot be written. The old file is then untouched.
+    """
+    with translated(path, "write"), replacing(path) as part, open(part, "wb") as file:
+        file.write(data)
+
+
 def _not_a_file(path: str, mode: int) -> OSError:
     number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
     return OSError(number, f"is {kind(mode)}, not an ordinary file", path)
 
 
+NOTE = 4096  # bytes; more than a file has that holds a number or two
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from blake3 import blake3
 
-# What `typing.TYPE_CHECKING` stands for. `glance` says why nothing is imported here that is slow to load.
+# What `typing.TYPE_CHECKING` stands for; see `store.quick` why nothing slow to load is imported here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final

@@ -123,12 +123,17 @@ SYSTEMS: Final[dict[str, System]] = {
 # The seeds (compiler, shell) are x86_64 programs, so this is the one machine that builds.
 BUILD_SYSTEM: Final = SYSTEMS["x86_64"]
 
-_BY_NAME: Final = {s.name: s for s in SYSTEMS.values()}
 
+def named(name: str) -> System:
+    """The system of that name (the `system` of a derivation).
 
-def named(name: str) -> System | None:
-    """The system of that name (the `system` of a derivation); None for one that is not known here."""
-    return _BY_NAME.get(name)
+    Raises:
+        KeyError: there is none.
+    """
+    for system in SYSTEMS.values():
+        if system.name == name:
+            return system
+    raise KeyError(name)
 
 
 def running_on(machine: str) -> list[System]:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hermetic import tree
 from hermetic.store.store import Store
+from tests.support.examples import examples
 from tests.support.project import empty, project, template
 from tests.support.stores import make_chain
 
@@ -19,6 +21,10 @@ def pytest_configure() -> None:
     """Programs under test shall see Ctrl-C even where the tests run in the background, which ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# What a property test tries that says nothing else.
+settings.register_profile("tests", examples(25))
+settings.load_profile("tests")
 
 TESTS = Path(__file__).parent
 KINDS = ("unit", "network", "sandbox", "stress", "real")

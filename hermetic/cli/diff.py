@@ -16,14 +16,14 @@ from hermetic.session import Session
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 @click.pass_obj
 def command(session: Session, left: str, right: str, as_json: bool) -> None:
-    """Say in words why the derivations of targets A and B differ.
+    """Say why the builds of targets A and B differ: sources, patches, script, environment, inputs.
 
     \b
     hermetic diff cpython-aarch64 cpython-x86_64
     hermetic diff cpython-aarch64 cpython-3.13.15-aarch64
     hermetic diff cpython-aarch64@HEAD~1 cpython-aarch64      before and after an edit
     """
-    one, other = session.instance(left).graph, session.instance(right).graph
+    one, other = session.instantiate(left).graph, session.instantiate(right).graph
     changes = explain(one.derivations, one.root, other.derivations, other.root)
     if as_json:
         write_json(msgspec.to_builtins(changes))

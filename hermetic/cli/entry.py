@@ -1,7 +1,7 @@
-"""Where the `hermetic` command begins: a short way for what is built already, before the long one."""
+"""The entry point of the `hermetic` command: what is built already is answered before click is loaded."""
 
 # ruff: noqa: PTH109, PTH118
-# Because pathlib is slow to load; see `glance`.
+# Because pathlib is slow to load; see `store.quick`.
 
 from __future__ import annotations
 

@@ -19,7 +19,10 @@ from hermetic.session import Session
 @click.argument("target", metavar="NAME")
 @click.pass_obj
 def command(session: Session, target: str) -> None:
-    """Print the log of the last build of NAME: a target, a name with its version, or a derivation id."""
+    """Print the log of the last build of NAME.
+
+    NAME is a target, a name with its version (zlib-1.3.1), a path or link into an object, or a derivation id.
+    """
     path = _find(session, target)
     if path is None:
         raise HermeticError(
@@ -30,17 +33,22 @@ def command(session: Session, target: str) -> None:
         shutil.copyfileobj(log, sys.stdout.buffer)
 
 
-def _find(session: Session, target: str) -> Path | None:
-    """The log of a derivation id; of the target as it stands now; or of the last build under that name."""
-    if is_digest(target) and (path := session.existing_store.log_path(target)).exists():
+def _find(session: Session, text: str) -> Path | None:
+    """The log of a derivation id, an object, a target as it is now, or the last build of that name."""
+    store = session.existing_store
+    if is_digest(text) and (path := store.log_path(text)).exists():
         return path
-    unknown: UsageError | None = None
+    if "/" in text or store.info(text) is not None:
+        return _of_object(session, text)
     try:
-        if (path := session.existing_store.log_path(session.instance(target).graph.root)).exists():
+        if (path := store.log_path(session.instantiate(text).graph.root)).exists():
             return path
-    except UsageError as error:
-        unknown = error
-    found = session.existing_store.find_log(target)
-    if found is None and unknown is not None:
-        raise unknown
-    return found
+    except UsageError:
+        return store.find_log(text) or _of_object(session, text)  # a link, or the same error
+    return store.find_log(text)
+
+
+def _of_object(session: Session, text: str) -> Path | None:
+    made = session.store.realisations_of(session.object_of(text))
+    paths = (session.store.log_path(realisation.drv_id) for realisation in made)
+    return next((path for path in paths if path.exists()), None)

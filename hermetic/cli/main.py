@@ -14,31 +14,32 @@ from typing import Any, Final
 import click
 
 from hermetic.cli.streams import let_go_of_stdout
-from hermetic.errors import HermeticError
+from hermetic.cli.usage import Group, explained
+from hermetic.errors import HermeticError, UsageError
 
 # command → (module, one line of help); the order is that of `hermetic --help`
 COMMANDS: Final = {
-    "realize": ("realize", "Build targets (or find them built); print their store paths."),
-    "run": ("run", "Run a realized program, natively or under the pinned emulator."),
-    "shell": ("shell", "Open the sandbox of a build by hand."),
+    "realize": ("realize", "Build targets, or find them built; print the paths of their outputs."),
+    "run": ("run", "Run the program of a target; that of another architecture runs under qemu."),
+    "shell": ("shell", "Open a shell in the sandbox of a build."),
     "log": ("log", "Print the log of a build."),
-    "show": ("show", "Print a derivation as JSON."),
-    "tree": ("tree", "Print the graph of derivations."),
+    "show": ("show", "Print everything that a build depends on, as JSON."),
+    "tree": ("tree", "Print what a target is built from, as a tree."),
     "why-depends": ("why_depends", "Say why one target depends on another."),
-    "diff": ("diff", "Say in words why two derivations differ."),
-    "seeds": ("seeds", "Print the prebuilt binaries that are trusted."),
-    "lock": ("lock", "Check or change flake-like.lock."),
-    "verify": ("verify", "Build again, elsewhere and otherwise, and compare bit for bit."),
-    "gc": ("gc", "Delete what no root keeps alive."),
-    "root": ("root", "Add, remove and list gc roots."),
-    "why-live": ("why_live", "Say which root keeps a store object alive."),
-    "store": ("store", "Look at the store, check it, mend it."),
+    "diff": ("diff", "Say why the builds of two targets differ."),
+    "seeds": ("seeds", "List the prebuilt binaries that are trusted."),
+    "lock": ("lock", "List, check or update the pinned sources (flake-like.lock)."),
+    "verify": ("verify", "Rebuild targets under varied conditions and compare bit for bit."),
+    "gc": ("gc", "Delete what no root keeps from the store (garbage collection)."),
+    "root": ("root", "Add, remove and list roots: names that keep objects in the store."),
+    "why-live": ("why_live", "Say what keeps an object in the store."),
+    "store": ("store", "Inspect, check and repair the store."),
 }
 
 _LONGEST: Final = 2000  # characters of one message
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -48,17 +49,6 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"hermetic.cli.{COMMANDS[name][0]}")
         command: click.Command = module.command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from hermetic.errors import nearest
-
-            near = nearest(args[0], COMMANDS)
-            hint = f" Did you mean {near!r}?" if near else ""
-            ctx.fail(f"no such command {args[0]!r}.{hint}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -70,17 +60,26 @@ class _LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="hermetic", prog_name="hermetic")
-@click.option("--project", metavar="DIR", help="The folder with flake-like.lock. Default: here or above.")
 @click.option(
-    "--store", metavar="DIR", envvar="HERMETIC_STORE", help="The store. Default: store/ in the project."
+    "--project", metavar="DIR", help="Project directory. Default: the nearest with flake-like.lock."
 )
-@click.option("--debug", is_flag=True, envvar="HERMETIC_DEBUG", help="Show tracebacks.")
+@click.option(
+    "--store", metavar="DIR", envvar="HERMETIC_STORE", help="Store directory. Default: store/ in the project."
+)
+@click.option("--debug", is_flag=True, envvar="HERMETIC_DEBUG", help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, project: str | None, store: str | None, debug: bool) -> None:
-    """Content-addressed, sandboxed, reproducible builds.
+    """Build software from pinned sources, in a sandbox, to the same bits on every machine.
 
-    A TARGET is NAME[-VERSION][-ARCH], for example cpython-aarch64 or cpython-3.13.15-x86_64. Data goes to
-    stdout, progress and errors to stderr.
+    A TARGET names a recipe in derivations/, and may name a version and an architecture:
+    NAME[-VERSION][-ARCH], for example zlib, cpython-aarch64 or cpython-3.13.15-x86_64. The default version is
+    set in flake-like.lock; the default architecture is x86_64, that of the machine that builds.
+
+    "realize" builds a TARGET and everything below it. Each output is an OBJECT: a directory or file in the
+    store, named by the hash of its content. An OBJECT stays until "gc" deletes what no root (a name or a
+    link) keeps.
+
+    Results go to stdout, progress and errors to stderr.
 
     Exit codes: 0 done, 1 error, 2 wrong usage, 100 a build failed, 101 a build took too long,
     102 a hash did not match, 104 not reproducible, 130 interrupted.
@@ -93,7 +92,7 @@ def cli(ctx: click.Context, project: str | None, store: str | None, debug: bool)
 
 def main() -> None:
     """Entry point of the `hermetic` command."""
-    # A polite end is one like Ctrl-C: builds are stopped, work folders removed.
+    # SIGTERM is handled like Ctrl-C: builds are stopped, work directories removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(run(sys.argv[1:]))
@@ -105,7 +104,7 @@ def main() -> None:
 
 
 def run(args: list[str]) -> int:
-    """Run one command line; returns the exit code. Never lets an exception out, but with `--debug`."""
+    """Run one command line; returns the exit code. With `--debug`, exceptions are raised."""
     debug = "--debug" in args
     try:
         result: Any = cli.main(args, prog_name="hermetic", standalone_mode=False)
@@ -115,8 +114,11 @@ def run(args: list[str]) -> int:
         report(error)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        if type(error).__name__ == "NoArgsIsHelpError":  # not in every version of click
+            error.show()
+        else:
+            report(explained(error))
+        return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
         print("hermetic: interrupted; the store holds what was finished", file=sys.stderr)
         return 130
@@ -139,7 +141,7 @@ def run(args: list[str]) -> int:
 
 
 def report(error: HermeticError) -> None:
-    """Print an error: the fact, further lines, the remedy."""
+    """Print an error: what is wrong, further lines, a hint."""
     print(f"hermetic: error: {_visible(error.message)}", file=sys.stderr)
     for line in error.details:
         print(f"  {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What several commands print: values as JSON, and the operating system's refusals in words."""
+"""What several commands print: values as JSON, and errors of the operating system in words."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hermetic.errors import HermeticError, StoreError
 
 
 def from_os_error(error: OSError) -> HermeticError:
-    """An operating system's refusal that no layer below has put in words."""
+    """An error of the operating system that no layer below has put in words."""
     where = f"{error.filename}: " if error.filename else ""
     hints: dict[int | None, str] = {
-        errno.ENOSPC: "free some space (`hermetic gc` may help); nothing half-written stays",
+        errno.ENOSPC: "free some space (`hermetic gc` may help); nothing half-written is left",
         errno.EDQUOT: "the quota is used up; `hermetic gc` may help",
         errno.EACCES: "check who owns it, or choose another store with --store",
         errno.EROFS: "choose another store with --store",

@@ -73,7 +73,7 @@ class Board:
         """Take an event in; the line that it is worth, if any."""
         with self.lock:
             if isinstance(event, Planned):
-                self.plan = event
+                self.plan, self.finished = event, 0
                 downloads = (
                     f" and {counted(event.fetches, 'download')} ({size(event.bytes)})"
                     if event.fetches
@@ -86,7 +86,7 @@ class Board:
                 return f"{_VERBS[event.kind]} {event.label}"
             if isinstance(event, Waiting):
                 self.waiting[event.drv_id] = event
-                return f"waiting for {event.label}: {event.holder} is at it"
+                return f"waiting for {event.label}: {event.holder} is working on it"
             if isinstance(event, Notice):
                 return f"{event.label}: {event.text}"
             if isinstance(event, Transfer) and event.drv_id in self.rows:
@@ -103,11 +103,13 @@ class Board:
         if isinstance(event, Failed):
             return f"FAILED {event.label}"
         if isinstance(event, Skipped):
-            return f"skipped {event.label}: needs {event.because}"
+            return f"skipped {event.label}: needs {event.because}, which failed"
         self.finished += 1
         if event.how == "cut off":
             return f"unchanged {event.label}: its inputs have the same bytes as before, nothing to build"
         line = f"{event.how} {event.label} in {duration(event.seconds)}"
+        if event.how == "by another process":
+            line = f"{event.label}: finished by another process ({duration(event.seconds)})"
         if event.unexpected:
             line += f"; flake-like.lock expects other bytes: {event.unexpected}"
         return line

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hermetic.cli.building import Options, engine
+from hermetic.cli.display import display
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
 from hermetic.derivation.instantiate import Target
 from hermetic.derivation.value import inputs_of
 from hermetic.errors import HermeticError, StoreError
+from hermetic.realize.run import Settings, engine
 from hermetic.realize.steps import Steps
 from hermetic.session import Session
 from hermetic.store import integrity
@@ -32,7 +33,7 @@ def repair_all(session: Session, names: list[str], jobs: int) -> None:
         return min((order[r.drv_id] for r in made if r.drv_id in order), default=len(order))
 
     failed = []
-    with engine(session, work, Options(jobs=jobs)) as run:
+    with display() as listener, engine(session.store, work, Settings(jobs=jobs), listener) as run:
         for name in sorted(names, key=position):
             try:
                 integrity.repair(
@@ -63,16 +64,14 @@ def everything(session: Session) -> Work:
 
 def _remake(steps: Steps, work: Work, made: list[Realisation], space: Path) -> Path:
     for realisation in made:
-        drv = work.derivations.get(realisation.drv_id)
-        if drv is None:
+        step = work.steps.get(realisation.drv_id)
+        if step is None:
             continue
         inputs = {}
-        for needed in inputs_of(drv):
+        for needed in inputs_of(step.derivation):
             found = steps.realized(needed)
             if found is None:
-                raise StoreError(f"its input {graph.label(work.derivations[needed])} is not whole either")
+                raise StoreError(f"its input {work.steps[needed].label} is not whole either")
             inputs[needed] = found
-        drv_id = realisation.drv_id
-        pin, timeout = work.pins.get(drv_id), work.timeouts.get(drv_id)
-        return steps.remake(drv_id, drv, inputs, space, pin=pin, timeout=timeout)
+        return steps.remake(step, inputs, space)
     raise StoreError("no recipe of this checkout makes it any more, so it cannot be made again")

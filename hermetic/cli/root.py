@@ -9,40 +9,52 @@ import msgspec
 
 from hermetic.cli.output import write_json
 from hermetic.cli.progress import size
-from hermetic.errors import UsageError
+from hermetic.cli.usage import Group
+from hermetic.errors import UsageError, did_you_mean
 from hermetic.session import Session
 from hermetic.store.records import Root
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
-    """Add, remove and list gc roots: what keeps store objects alive."""
+    """Add, remove and list roots: names that keep objects in the store."""
 
 
 @command.command()
 @click.argument("name")
-@click.argument("target")
+@click.argument("object", metavar="OBJECT")
 @click.pass_obj
-def add(session: Session, name: str, target: str) -> None:
-    """Keep TARGET (a realized target, or the name or path of a store object) alive under NAME."""
-    session.existing_store.add_root(name, session.object_of(target))
+def add(session: Session, name: str, object: str) -> None:
+    """Keep OBJECT in the store under NAME.
+
+    OBJECT is a realized target, the name of an object, or a path or link to or into one.
+    """
+    session.existing_store.add_root(name, session.object_of(object))
 
 
 @command.command()
 @click.argument("name")
 @click.pass_obj
 def remove(session: Session, name: str) -> None:
-    """Remove the root NAME. What it kept alive goes with the next `hermetic gc`."""
+    """Remove the root NAME (of a link: its path).
+
+    What only it kept is deleted by the next `hermetic gc`.
+    """
     if not session.existing_store.remove_root(name):
         names = [r.name for r in session.existing_store.roots()]
-        raise UsageError(f"no root {name!r}", hint=f"roots: {', '.join(names) or 'none'}")
+        raise UsageError(
+            f"no root {name!r}", hint=did_you_mean(name, names) or "`hermetic root list` lists all"
+        )
 
 
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_obj
 def list_roots(session: Session, as_json: bool) -> None:
-    """List the roots, and the seeds that are kept like them, with the size and age of what they keep."""
+    """List the roots, with size and age.
+
+    Seeds of the project are listed too, since they are kept like roots.
+    """
     infos = {info.name: info for info in session.existing_store.objects()}
     sizes = {name: info.size for name, info in infos.items()}
     roots = session.existing_store.roots()

@@ -9,10 +9,10 @@ from hermetic.session import Session
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_obj
 def command(session: Session, as_json: bool) -> None:
-    """Print the prebuilt binaries that are trusted: all that is not built from source."""
+    """List the prebuilt binaries that are trusted. Everything else is built from source."""
     evaluator = session.evaluator()
     rows = []
     for name in evaluator.names:

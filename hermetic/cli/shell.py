@@ -8,7 +8,7 @@ import sys
 import click
 import msgspec
 
-from hermetic.cli.realize import realize_inputs
+from hermetic.cli.display import display
 from hermetic.derivation.value import Build
 from hermetic.errors import UsageError
 from hermetic.sandbox.spec import Mount
@@ -17,27 +17,34 @@ from hermetic.session import Session
 
 @click.command()
 @click.argument("target")
-@click.option("--fresh", is_flag=True, help="A new work folder, even if a failed build's was kept.")
-@click.option("-c", "--command", "script", metavar="SCRIPT", help="Run SCRIPT instead of a shell.")
+@click.option(
+    "--fresh", is_flag=True, help="Start in a new work directory, even if one of a failed build was kept."
+)
+@click.option(
+    "-c", "--command", "script", metavar="SCRIPT", help="Run SCRIPT instead of an interactive shell."
+)
 @click.pass_obj
 def command(session: Session, target: str, fresh: bool, script: str | None) -> None:
-    """Open the sandbox of TARGET's build by hand.
+    """Open a shell in the sandbox of TARGET's build.
 
-    The same mounts, environment and identity as the build has. Where `realize --keep-failed` kept the
-    work folder of a build that failed, the shell opens in it.
+    It has the inputs, the environment and the user of the build. After `hermetic realize --keep-failed` it
+    opens in the work directory of the build that failed. The build itself is: sh -eu /build/build.sh
     """
     from hermetic.realize.local import prepare, specification
     from hermetic.realize.steps import workspace_label
     from hermetic.sandbox.client import Sandbox
 
-    instance = session.instance(target)
-    drv = instance.graph[instance.graph.root]
+    instance = session.instantiate(target)
+    step = instance.graph.steps[instance.graph.root]
+    drv = step.derivation
     if not isinstance(drv, Build):
         raise UsageError(
-            f"{target} is unpacked, not built: it has no sandbox", hint="look at it in the store"
+            f"{target} is unpacked, not built, and so has no sandbox",
+            hint=f"`hermetic realize {target}` prints where it is unpacked",
         )
-    paths = realize_inputs(session, instance)
-    kept = [] if fresh else session.store.kept_failures(f"{workspace_label(drv)}-")
+    with display() as listener:
+        paths = session.realize_inputs(target, listener=listener)
+    kept = [] if fresh else session.store.kept_failures(f"{workspace_label(step)}-")
     with session.store.workspace(f"shell-{drv.name}") as space, Sandbox() as sandbox:
         mounts = prepare(drv, paths, space)
         if kept:
@@ -54,6 +61,6 @@ def command(session: Session, target: str, fresh: bool, script: str | None) -> N
             env={**spec.env, "JOBS": jobs, "MAKEFLAGS": f"-j{jobs}", "PS1": f"[{drv.name}] \\w $ "},
         )
         if script is None:
-            where = f"the kept work folder {kept[0]}" if kept else "a fresh work folder"
+            where = f"the work directory of the failed build, {kept[0]}" if kept else "a new work directory"
             print(f"in {where}; the build is: sh -eu /build/build.sh", file=sys.stderr)
         sys.exit(sandbox.run_interactive(spec))

@@ -9,22 +9,22 @@ import msgspec
 
 from hermetic.cli import shown
 from hermetic.cli.output import as_json, write_json
-from hermetic.derivation.graph import label
+from hermetic.derivation.step import label
 from hermetic.session import Session
-from hermetic.store import caches
+from hermetic.store import cache
 from hermetic.store.layout import Layout
 
 
 @click.command()
 @click.argument("target")
-@click.option("-r", "--recursive", is_flag=True, help="All derivations of the graph, by id.")
+@click.option("-r", "--recursive", is_flag=True, help="Print all derivations below it, too, by id.")
 @click.pass_obj
 def command(session: Session, target: str, recursive: bool) -> None:
-    """Print the derivation of TARGET as JSON: all that its hash covers.
+    """Print the derivation of TARGET as JSON: the build script, environment and inputs that its hash covers.
 
-    With TARGET@REV the recipes are those of a git revision.
+    TARGET@REV takes the recipes of a git revision, for example zlib@HEAD~1.
     """
-    graph = session.instance(target).graph
+    graph = session.instantiate(target).graph
     if recursive:
         write_json({drv_id: msgspec.to_builtins(drv) for drv_id, drv in graph.derivations.items()})
         return
@@ -36,4 +36,4 @@ def command(session: Session, target: str, recursive: bool) -> None:
     sys.stdout.write(text)
     if "@" not in target:
         key = shown.key(session.fingerprint(), target)
-        caches.put_evaluation(Layout(session.store_path), key, text.encode())
+        cache.write(Layout(session.store_path).eval, key, text.encode())

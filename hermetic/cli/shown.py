@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 
+from blake3 import blake3
+
 from hermetic import filesystem
 from hermetic.project import worktree
-from hermetic.store import quick
+from hermetic.store import cache
 
 _PRINTER = ("show.py", "output.py")
 _MOST = 1 << 20  # bytes of a module
@@ -25,19 +27,19 @@ def key(fingerprint: str, target: str) -> str:
         OSError: our own code cannot be read.
     """
     package = os.path.dirname(__file__)
-    printer = "".join(quick.file_of(filesystem.whole(f"{package}/{p}", _MOST).decode()) for p in _PRINTER)
-    return f"{fingerprint}-{target}-shown-{printer}"
+    printer = blake3(b"".join([filesystem.whole(f"{package}/{name}", _MOST) for name in _PRINTER]))
+    return f"{fingerprint}-{target}-shown-{printer.hexdigest()}"
 
 
 def text(project: str, store: str, target: str) -> str | None:
     """What `show` prints for a target of the work tree; None where nobody has asked for it yet.
 
     Args:
-        project, store: their folders, by absolute path.
+        project, store: their directories, by absolute path.
     """
     try:
         fingerprint = worktree.fingerprint(worktree.read(project))
-        data = quick.cached(f"{store}/.hermetic/eval", key(fingerprint, target))
+        data = cache.read(f"{store}/.hermetic/eval", key(fingerprint, target))
     except (OSError, ValueError):
         return None
     return None if data is None else data.decode()

@@ -1,4 +1,4 @@
-"""`hermetic store`: look at the store, check it, mend it."""
+"""`hermetic store`: inspect, check and repair the store."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ import msgspec
 
 from hermetic.cli.output import write_json
 from hermetic.cli.progress import counted, size
+from hermetic.cli.usage import Group, jobs_option
 from hermetic.errors import StoreError, UsageError
 from hermetic.session import Session
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
-    """Look at the store, check it, mend it."""
+    """Inspect, check and repair the store.
+
+    OBJECT is a realized target, the name of an object, or a path or link to or into one.
+    """
 
 
 @command.command(name="path-info")
@@ -25,7 +29,10 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_obj
 def path_info(session: Session, objects: tuple[str, ...], as_json: bool) -> None:
-    """Print what is known of OBJECTs (paths, names, or realized targets); of all, when none is given."""
+    """Print size, age and origin of OBJECTs.
+
+    Without OBJECT, all objects are listed.
+    """
     store = session.existing_store
     names = [session.object_of(o) for o in objects] or [info.name for info in store.objects()]
     records = []
@@ -58,7 +65,7 @@ def path_info(session: Session, objects: tuple[str, ...], as_json: bool) -> None
 @command.command()
 @click.pass_obj
 def du(session: Session) -> None:
-    """Print how much space objects take, the largest last."""
+    """Print the size of every object, the largest last."""
     infos = sorted(session.existing_store.objects(), key=lambda info: info.size)
     for info in infos:
         click.echo(f"{size(info.size):>10}  {info.name}")
@@ -67,14 +74,14 @@ def du(session: Session) -> None:
 
 @command.command()
 @click.argument("objects", nargs=-1, metavar="[OBJECT...]")
-@click.option("--repair", is_flag=True, help="Fetch or build once more what is missing or altered.")
-@click.option("-j", "--jobs", type=click.IntRange(1, 1024), help="Cores to use. Default: all.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--repair", is_flag=True, help="Fetch or build again what is missing or altered.")
+@jobs_option
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
 def verify(session: Session, objects: tuple[str, ...], repair: bool, jobs: int | None, as_json: bool) -> None:
-    """Hash every object again and compare with its name.
+    """Hash objects (default: all) and compare with their names.
 
-    With --repair, only bytes with the right hash are registered, and what is there stays until they are.
+    With --repair, a damaged object is replaced only by bytes with the right hash.
     """
     from hermetic.store import integrity
 
@@ -89,7 +96,7 @@ def verify(session: Session, objects: tuple[str, ...], repair: bool, jobs: int |
     if repair:
         restored = integrity.restore_records(store)
         if restored:
-            print(f"wrote {counted(restored, 'record')} anew", file=sys.stderr)
+            print(f"restored {counted(restored, 'record')}", file=sys.stderr)
         if broken:
             from hermetic.cli.repairing import repair_all
 
@@ -100,7 +107,7 @@ def verify(session: Session, objects: tuple[str, ...], repair: bool, jobs: int |
         shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
         raise StoreError(
             f"missing or altered, {count}: {shown}",
-            hint="`hermetic store verify --repair` fetches or builds them once more",
+            hint="`hermetic store verify --repair` fetches or builds them again",
         )
 
 
@@ -121,7 +128,7 @@ def _print(report: object) -> None:
     for name in report.foreign:
         click.echo(f"foreign       {name}")
     for name in report.records:
-        click.echo(f"record        {name}  (--repair writes it anew)")
+        click.echo(f"record        {name}  (--repair restores it)")
     print(f"{counted(report.checked, 'object')} hashed, {size(report.size)}", file=sys.stderr)
 
 
@@ -137,7 +144,7 @@ def _sharing(done: int, total: int) -> None:
 @click.argument("objects", nargs=-1, required=True, metavar="OBJECT...")
 @click.pass_obj
 def delete(session: Session, objects: tuple[str, ...]) -> None:
-    """Delete OBJECTs that nothing keeps alive."""
+    """Delete OBJECTs, unless a root keeps them."""
     from hermetic.gc import collection
 
     freed = collection.delete(session.existing_store, [session.object_of(o) for o in objects])
@@ -147,12 +154,12 @@ def delete(session: Session, objects: tuple[str, ...]) -> None:
 @command.command()
 @click.pass_obj
 def optimise(session: Session) -> None:
-    """Let files with the same content share disk space, across all objects."""
+    """Share disk space between equal files of all objects."""
     from hermetic.store.optimising import optimise as share
 
     found = share(session.existing_store, progress=_sharing if sys.stderr.isatty() else None)
     for name in found.skipped:
-        click.echo(f"not as it was registered, left alone: {name}", err=True)
+        click.echo(f"altered, left as it is: {name}", err=True)
     objects, files = counted(found.objects, "object"), counted(found.files, "file")
     print(f"{objects}: {files} more share their content now, freed {size(found.freed)}", file=sys.stderr)
 
@@ -161,7 +168,10 @@ def optimise(session: Session) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_obj
 def rebuild_db(session: Session, as_json: bool) -> None:
-    """Make the database anew from the objects and the records beside it, after damage."""
+    """Rebuild a damaged database from the objects and records.
+
+    The old database is kept beside the new one.
+    """
     from hermetic.store.rebuilding import rebuild_db as rebuild
 
     if not session.store_path.is_dir():
@@ -184,7 +194,7 @@ def rebuild_db(session: Session, as_json: bool) -> None:
 @command.command()
 @click.pass_obj
 def roots(session: Session) -> None:
-    """List what keeps objects alive, running processes too."""
+    """List what keeps objects in the store, with running processes."""
     from hermetic.gc import collection
 
     for root in collection.all_roots(session.existing_store):
@@ -195,8 +205,10 @@ def roots(session: Session) -> None:
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.pass_obj
 def export_list(session: Session, targets: tuple[str, ...]) -> None:
-    """Print the list of realisations of TARGETs, for others' `hermetic verify --against`."""
-    from hermetic.cli.against import ours
+    """Print which outputs TARGETs and all below have in this store.
+
+    Others compare their builds with the list by `hermetic verify --against`.
+    """
     from hermetic.store import published
 
-    sys.stdout.buffer.write(published.format(ours(session.existing_store, session.instances(targets))))
+    sys.stdout.buffer.write(published.format(session.published(targets)))

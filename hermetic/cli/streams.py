@@ -1,4 +1,4 @@
-"""Standard streams that are not as they should be."""
+"""Standard streams that others have closed."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def let_go_of_stdout() -> None:
-    """The reader of our output has gone: what has not been written yet must not fail once more at the end."""
+    """The reader of our output has gone: writing what is left must not fail a second time at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

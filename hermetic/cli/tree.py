@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import click
 
-from hermetic.derivation.graph import direct, label
+from hermetic.derivation.graph import direct
+from hermetic.derivation.step import label
 from hermetic.derivation.value import Fetch, Unpack, inputs_of
 from hermetic.session import Session
 
 
 @click.command()
 @click.argument("target")
-@click.option("--sources", is_flag=True, help="Show fetched and unpacked sources too.")
-@click.option("--all", "every", is_flag=True, help="Show also inputs that another input brings along.")
+@click.option("--sources", is_flag=True, help="Show fetched and unpacked sources, too.")
+@click.option(
+    "--all", "every", is_flag=True, help="Show all direct inputs, even if another input needs them, too."
+)
 @click.option("--ids", is_flag=True, help="Show derivation ids.")
 @click.pass_obj
 def command(session: Session, target: str, sources: bool, every: bool, ids: bool) -> None:
-    """Print the graph of derivations behind TARGET.
+    """Print what TARGET is built from, as a tree.
 
-    An input that another input needs too is shown only there. What has been shown before is marked with (*)
-    and not unfolded again.
+    An input that another input needs too is shown only there. What has been shown before is marked with (*),
+    without what is below it.
     """
-    instance = session.instance(target)
-    graph, seen = instance.graph, set[str]()
+    graph, seen = session.instantiate(target).graph, set[str]()
+    derivations = graph.derivations
     # A stack, not recursion: a graph may be deeper than Python allows.
     stack = [(graph.root, "", "", "")]
     while stack:
@@ -31,13 +34,13 @@ def command(session: Session, target: str, sources: bool, every: bool, ids: bool
         children = [
             i
             for i in inputs_of(drv)
-            if sources or i in instance.seeds or not isinstance(graph[i], (Fetch, Unpack))
+            if sources or graph.steps[i].seed or not isinstance(graph[i], (Fetch, Unpack))
         ]
         if not every:
-            children = direct(graph.derivations, children)
+            children = direct(derivations, children)
         children.sort(key=lambda i: label(graph[i]))
         again = drv_id in seen and bool(children)
-        seed = " [seed]" if drv_id in instance.seeds else ""
+        seed = " [seed]" if graph.steps[drv_id].seed else ""
         click.echo(f"{lead}{branch}{label(drv)}{seed}{f'  {drv_id}' if ids else ''}{' (*)' if again else ''}")
         seen.add(drv_id)
         if again:

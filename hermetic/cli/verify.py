@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from hermetic.cli.display import display
 from hermetic.cli.output import write_json
-from hermetic.cli.progress import counted, duration, showing
-from hermetic.derivation import graph
-from hermetic.derivation.value import Build
+from hermetic.cli.progress import counted, duration
+from hermetic.cli.usage import jobs_option, whole_number
 from hermetic.errors import BuildFailure, NotReproducible, UsageError
 from hermetic.filesystem import translated
+from hermetic.project.worktree import LOCK_FILE
 from hermetic.session import Session
 from hermetic.verify.compare import describe
-from hermetic.verify.perturb import NAMES, Perturbations, choose
+from hermetic.verify.perturb import NAMES, choose
 from hermetic.verify.verdict import Report, Verdict
-
-if TYPE_CHECKING:
-    from hermetic.derivation.instantiate import Instance
 
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="TARGET...")
-@click.option("--closure", is_flag=True, help="Every build under TARGET too.")
+@click.option("--closure", is_flag=True, help="Rebuild everything below TARGET, too.")
 @click.option(
-    "--rounds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Rebuilds of each."
+    "--rounds",
+    type=whole_number(1, 1000),
+    default="1",
+    show_default=True,
+    metavar="N",
+    help="Rebuild each of them N times.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(1, 1024), help="Cores to use. Default: all.")
-@click.option("--perturb", multiple=True, metavar="NAME", help="Only this perturbation (repeatable).")
-@click.option("--no-perturb", multiple=True, metavar="NAME", help="All but this one (repeatable).")
-@click.option("--keep", metavar="DIR", help="Leave both trees of what differs in DIR.")
-@click.option("--diffoscope", is_flag=True, help="Show what differs with diffoscope, where it is installed.")
-@click.option("--accept", is_flag=True, help="Write content hashes that were verified to flake-like.lock.")
+@jobs_option
+@click.option("--perturb", multiple=True, metavar="NAME", help="Vary only this condition (repeatable).")
+@click.option("--no-perturb", multiple=True, metavar="NAME", help="Vary all but this condition (repeatable).")
+@click.option("--keep", metavar="DIR", help="If outputs differ, leave both in DIR.")
+@click.option("--diffoscope", is_flag=True, help="Show differences with diffoscope, which must be installed.")
 @click.option(
-    "--report", "report_file", metavar="FILE", help="Write the verdicts there as a table (Markdown)."
+    "--accept", is_flag=True, help="If all are the same, write their hashes to flake-like.lock as expected."
 )
 @click.option(
-    "--against", metavar="FILE|DIR|URL", help="Compare with another's list of realisations; no rebuild."
+    "--report", "report_file", metavar="FILE", help="Write the results to FILE as a Markdown table."
 )
-@click.option("--list-perturbations", is_flag=True, help="Say what is made different, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+@click.option(
+    "--against",
+    metavar="FILE|DIR|URL",
+    help="Do not rebuild: compare with what others have built (see `hermetic store export-list`).",
+)
+@click.option(
+    "--list-perturbations", is_flag=True, help="List the conditions that are varied, and do nothing."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_obj
 def command(
     session: Session,
@@ -64,9 +71,11 @@ def command(
     list_perturbations: bool,
     as_json: bool,
 ) -> None:
-    """Build TARGETs again, perturbed, and compare the outputs bit for bit.
+    """Rebuild TARGETs under varied conditions, and compare the outputs with the store bit for bit.
 
-    Exit code 104: something differs. 100: a rebuild failed.
+    Each condition (--list-perturbations) is one that must not change the output: place, clock, host name ...
+
+    Exit codes: 0 the same bytes, 104 an output differs, 100 a rebuild failed.
 
     \b
     hermetic verify zlib-aarch64
@@ -77,21 +86,27 @@ def command(
             click.echo(f"{name:10} {text}")
         return
     if not targets:
-        raise UsageError("verify needs a TARGET", hint="for example: hermetic verify cpython-aarch64")
+        raise UsageError("verify needs a TARGET", hint="usage: hermetic verify [OPTIONS] TARGET...")
     on = choose(perturb, no_perturb)
     if report_file is not None and not Path(report_file).absolute().parent.is_dir():
-        raise UsageError(f"--report {report_file}: there is no such folder")
+        raise UsageError(f"--report {report_file}: no such directory")
     if diffoscope and shutil.which("diffoscope") is None:
         raise UsageError(
-            "diffoscope is not installed", hint="leave --diffoscope out; the differences are named"
+            "diffoscope is not installed", hint="leave --diffoscope out: verify itself names the differences"
         )
-    instances = session.instances(targets)
     if against is not None:
-        from hermetic.cli.against import compare_with
-
-        compare_with(session, instances, against, as_json)
+        _compare(session, targets, against, as_json)
         return
-    report = _verify(session, instances, closure, rounds, jobs or os.cpu_count() or 1, on, keep, diffoscope)
+    with display() as listener:
+        report = session.verify(
+            targets,
+            closure=closure,
+            rounds=rounds,
+            jobs=jobs,
+            perturb=on.on,
+            keep=keep or ("verify-differences" if diffoscope else None),
+            listener=listener,
+        )
     _print(report, as_json)
     if report_file is not None:
         from hermetic.verify.table import markdown
@@ -101,43 +116,26 @@ def command(
     if diffoscope:
         _hand_over(report)
     if accept and report.reproducible:
-        from hermetic.cli.expected import accept as write
-
-        write(session, instances, {verdict.drv_id for verdict in report.verdicts})
+        for line in session.accept(report) or [f"{LOCK_FILE} expects all of this already"]:
+            click.echo(line, err=True)
     _conclude(report)
 
 
-def _verify(
-    session: Session,
-    instances: list[Instance],
-    closure: bool,
-    rounds: int,
-    jobs: int,
-    on: Perturbations,
-    keep: str | None,
-    diffoscope: bool,
-) -> Report:
-    from hermetic.cli.building import Options, realize_derivations
-    from hermetic.verify.rebuild import Rebuilder
-
-    work = graph.merge(instances)
-    scope = graph.closure(work.derivations, work.roots.values()) if closure else list(work.roots.values())
-    builds = {d: drv for d in scope if isinstance(drv := work.derivations[d], Build)}
-    if not builds:
-        raise UsageError(
-            f"{', '.join(work.roots)}: there is nothing to rebuild",
-            hint="sources are verified by their hashes in the lock",
-        )
-    everything = graph.closure(work.derivations, builds)
-    objects = realize_derivations(session, instances, everything, Options(jobs=jobs))
-    kept = Path(keep or "verify-differences").absolute() if keep or diffoscope else None
-    with showing(verbose=False) as listener, session.store.temp_roots() as protected:
-        protected.add(*objects.values())
-        rebuilder = Rebuilder(
-            session.store, builds, objects, work.timeouts, on, listener, jobs=jobs, keep=kept
-        )
-        verdicts = rebuilder.run(rounds, lambda verdict: None)
-    return Report(", ".join(work.roots), tuple(sorted(on.on)), tuple(verdicts))
+def _compare(session: Session, targets: tuple[str, ...], source: str, as_json: bool) -> None:
+    result = session.agreement(targets, source)
+    if as_json:
+        write_json(msgspec.to_builtins(result))
+    else:
+        for row in result.rows:
+            what = f" ({row.system})" if row.system else ""
+            click.echo(f"{row.verdict:9} {row.name}-{row.version}{what}")
+            if row.verdict == "disagree":
+                click.echo(f"    here:  {', '.join(row.mine)}")
+                click.echo(f"    there: {', '.join(row.theirs)}")
+    summary = ", ".join(f"{result.count(v)} {v}" for v in ("agree", "disagree", "unknown"))
+    click.echo(summary, err=True)
+    if result.count("disagree"):
+        raise NotReproducible(f"{source} differs: {summary}")
 
 
 def _print(report: Report, as_json: bool) -> None:
@@ -172,13 +170,13 @@ def _conclude(report: Report) -> None:
     bad = [v.label for v in report.verdicts if v.status == "differs"]
     failed = [v.label for v in report.verdicts if v.status == "failed"]
     if bad:
-        count = counted(len(report.verdicts), "rebuild")
+        count, verb = counted(len(report.verdicts), "rebuild"), "differs" if len(bad) == 1 else "differ"
         raise NotReproducible(
-            f"other bytes in {len(bad)} of {count}: {', '.join(dict.fromkeys(bad))}",
-            hint="--keep DIR leaves both trees; --perturb NAME finds which perturbation it is",
+            f"{len(bad)} of {count} {verb}: {', '.join(dict.fromkeys(bad))}",
+            hint="--keep DIR leaves both outputs; --perturb NAME tells which condition is the cause",
         )
     if failed:
         raise BuildFailure(f"{counted(len(failed), 'rebuild')} failed: {', '.join(dict.fromkeys(failed))}")
     count = counted(len(report.verdicts), "rebuild")
     perturbed = ", ".join(report.perturbed) or "nothing"
-    click.echo(f"{count}, the same bytes; perturbed: {perturbed}", err=True)
+    click.echo(f"{count}, the same bytes; varied: {perturbed}", err=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from hermetic.derivation.graph import label, path_between
+from hermetic.derivation.graph import path_between
+from hermetic.derivation.step import label
 from hermetic.session import Session
 
 
@@ -15,13 +16,14 @@ from hermetic.session import Session
 def command(session: Session, target: str, input: str) -> None:
     """Print the shortest chain of inputs that leads from TARGET to INPUT.
 
-    INPUT is a target, or the name of any derivation below TARGET.
+    INPUT is a target, or the name or id of a derivation below TARGET. Exit code 1: there is no such chain.
     """
-    graph = session.instance(target).graph
-    ends = [d for d, drv in graph.derivations.items() if input in (drv.name, label(drv), d)]
+    graph = session.instantiate(target).graph
+    derivations = graph.derivations
+    ends = [d for d, drv in derivations.items() if input in (drv.name, label(drv), d)]
     if not ends:
-        ends = [session.instance(input).graph.root]
-    found = (path_between(graph.derivations, graph.root, end) for end in ends if end in graph.derivations)
+        ends = [session.instantiate(input).graph.root]
+    found = (path_between(derivations, graph.root, end) for end in ends if end in derivations)
     chains = sorted((chain for chain in found if chain is not None), key=len)
     if not chains:
         click.echo(f"{target} does not depend on {input}", err=True)

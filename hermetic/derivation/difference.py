@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from hermetic.derivation.graph import label
+from hermetic.derivation.step import label
 from hermetic.derivation.value import Build, Derivation, Fetch, Unpack
 
 

@@ -7,18 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from hermetic.derivation.instantiate import Instance
-from hermetic.derivation.value import Build, Derivation, Fetch, Unpack, inputs_of
-from hermetic.project.lock import Pin
+from hermetic.derivation.step import Step
+from hermetic.derivation.value import Derivation, Fetch, Unpack, inputs_of
 
 Derivations = Mapping[str, Derivation]
-
-
-def label(drv: Derivation) -> str:
-    """What a derivation is called in front of people: `zlib-1.3.1 (aarch64)`."""
-    name = f"{drv.name}-{drv.version}"
-    if isinstance(drv, Build):
-        return f"{name} ({drv.system.split('-')[0]})"
-    return f"{name} ({'source' if isinstance(drv, Fetch) else 'unpacked'})"
 
 
 def closure(derivations: Derivations, roots: Iterable[str]) -> list[str]:
@@ -74,14 +66,16 @@ class Work(msgspec.Struct, frozen=True):
     """Several instantiated targets as one piece of work.
 
     Attributes:
-        roots: target label to derivation id.
+        roots: target label to derivation id. steps: by derivation id.
     """
 
     roots: dict[str, str]
-    derivations: dict[str, Derivation]
-    pins: dict[str, Pin]
-    timeouts: dict[str, int]
-    expected: dict[str, str]
+    steps: dict[str, Step]
+
+    @property
+    def derivations(self) -> dict[str, Derivation]:
+        """The derivations alone, by id. Made anew for each call."""
+        return {drv_id: step.derivation for drv_id, step in self.steps.items()}
 
 
 def pending(derivations: Derivations, roots: Iterable[str], done: Callable[[str], bool]) -> list[str]:
@@ -125,11 +119,8 @@ def _weight(derivations: Derivations, drv_id: str) -> int:
 
 def merge(instances: Iterable[Instance]) -> Work:
     """One piece of work from several targets; what they share is there once."""
-    work = Work({}, {}, {}, {}, {})
+    work = Work({}, {})
     for instance in instances:
         work.roots[instance.target.label] = instance.graph.root
-        work.derivations.update(instance.graph.derivations)
-        work.pins.update(instance.pins)
-        work.timeouts.update(instance.timeouts)
-        work.expected.update(instance.expected)
+        work.steps.update(instance.graph.steps)
     return work

@@ -13,12 +13,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hermetic.derivation.environment import OVERRIDABLE, Inputs, Side, logical, standard
-from hermetic.derivation.value import Build, Derivation, Fetch, Graph, Patch, Unpack, derivation_id
+from hermetic.derivation.step import Graph, Step
+from hermetic.derivation.value import Build, Fetch, Patch, Unpack, derivation_id
 from hermetic.errors import RecipeError, UsageError, did_you_mean, nearest
 from hermetic.project import lock as locks
 from hermetic.project import recipe as recipes
 from hermetic.project.files import Files
-from hermetic.project.lock import Lock, Pin
+from hermetic.project.lock import Lock
 from hermetic.project.recipe import Recipe
 from hermetic.project.toml import toml_line
 from hermetic.project.worktree import DIRECTORY, LOCK_FILE, PATCH_DIRECTORY
@@ -44,21 +45,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """An instantiated target: the graph, and what realizing it needs that is not hashed.
-
-    Attributes:
-        pins: derivation id of each fetch to its lock entry (which knows mirrors).
-        timeouts: derivation id of each build to its time limit in seconds.
-        seeds: derivation ids of the prebuilt binaries.
-        expected: derivation id to the content hash that the lock expects of its output, where it does.
-    """
+    """An instantiated target."""
 
     target: Target
     graph: Graph
-    pins: dict[str, Pin]
-    timeouts: dict[str, int]
-    seeds: tuple[str, ...]
-    expected: dict[str, str] = {}
 
 
 class Evaluator:
@@ -163,16 +153,7 @@ class Evaluator:
         """
         run = _Instantiation(self, target.versions)
         root = run.output_of(target.recipe, target.system)
-        graph = Graph(root=root, derivations=run.derivations)
-        expected = {
-            drv_id: content
-            for drv_id, drv in graph.derivations.items()
-            if isinstance(drv, Build) and (content := self._expected(drv)) is not None
-        }
-        return Instance(target, graph, run.pins, run.timeouts, tuple(sorted(run.seeds)), expected)
-
-    def _expected(self, drv: Build) -> str | None:
-        return self.lock.expect.get(drv.system, {}).get(f"{drv.name}-{drv.version}")
+        return Instance(target, Graph(root, run.steps))
 
 
 class _Instantiation:
@@ -181,10 +162,7 @@ class _Instantiation:
     def __init__(self, evaluator: Evaluator, versions: Mapping[str, str]) -> None:
         self.evaluator = evaluator
         self.versions = versions
-        self.derivations: dict[str, Derivation] = {}
-        self.pins: dict[str, Pin] = {}
-        self.timeouts: dict[str, int] = {}
-        self.seeds: set[str] = set()
+        self.steps: dict[str, Step] = {}
         self._recipes: dict[str, Recipe] = {}  # as they are for these versions
         self._done: dict[tuple[str, str], str] = {}  # (recipe, arch) to derivation id
         self._sources: dict[tuple[str, tuple[Patch, ...]], str] = {}
@@ -242,7 +220,7 @@ class _Instantiation:
                 raise self._error(recipe, "there is neither a source nor a build.sh", "name")
             drv_id = self._unpacked(recipe, recipe.source, self._patches(recipe))
             if recipe.seed:
-                self.seeds.add(drv_id)
+                self.steps[drv_id] = msgspec.structs.replace(self.steps[drv_id], seed=True)
             return drv_id
         if recipe.seed:
             hint = f"remove {script_file}, or the line"
@@ -260,9 +238,8 @@ class _Instantiation:
             env=self._environment(recipe, system, inputs),
             script=self._text(script_file, script),
         )
-        drv_id = self._add(build)
-        self.timeouts[drv_id] = recipe.timeout
-        return drv_id
+        expected = self.evaluator.lock.expect.get(build.system, {}).get(f"{build.name}-{build.version}", "")
+        return self._add(Step(derivation_id(build), build, timeout=recipe.timeout, expected=expected))
 
     def _source_trees(self, recipe: Recipe) -> dict[str, str]:
         sources = {}
@@ -357,10 +334,9 @@ class _Instantiation:
                 raise self._error(recipe, f"unknown source {source!r}: not in {LOCK_FILE}", "source", hint)
             pin = self.evaluator.lock.pin(source, self.versions.get(source))
             fetch = Fetch(pin.name, pin.version, pin.sha256, pin.blake3, pin.size)
-            fetch_id = self._add(fetch)
-            self.pins[fetch_id] = pin
-            drv_id = self._add(Unpack(pin.name, pin.version, fetch_id, patches))
-            self._sources[source, patches] = drv_id
+            fetch_id = self._add(Step(derivation_id(fetch), fetch, pin=pin))
+            unpack = Unpack(pin.name, pin.version, fetch_id, patches)
+            self._sources[source, patches] = self._add(Step(derivation_id(unpack), unpack))
         return self._sources[source, patches]
 
     def _patches(self, recipe: Recipe) -> tuple[Patch, ...]:
@@ -377,10 +353,9 @@ class _Instantiation:
     def _version(self, recipe: Recipe) -> str:
         return self.evaluator.version_of(recipe, self.versions)
 
-    def _add(self, drv: Derivation) -> str:
-        drv_id = derivation_id(drv)
-        self.derivations.setdefault(drv_id, drv)
-        return drv_id
+    def _add(self, step: Step) -> str:
+        self.steps.setdefault(step.drv_id, step)
+        return step.drv_id
 
     def _text(self, filename: str, data: bytes) -> str:
         try:

@@ -6,7 +6,7 @@ A derivation holds no path of the machine and no hash of the store: inputs stand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import msgspec
@@ -106,13 +106,3 @@ def build_key(drv: Derivation, content_of: Callable[[str], str]) -> str:
         record["sources"] = {path: content_of(i) for path, i in drv.sources.items()}
         record["inputs"] = {path: content_of(i) for path, i in drv.inputs.items()}
     return hashing.digest(hashing.BUILD_KEY, hashing.canonical(record))
-
-
-class Graph(msgspec.Struct, frozen=True):
-    """Derivations by id, inputs before what needs them, and the one that was asked for."""
-
-    root: str
-    derivations: Mapping[str, Derivation]
-
-    def __getitem__(self, drv_id: str) -> Derivation:
-        return self.derivations[drv_id]

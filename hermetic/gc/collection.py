@@ -14,7 +14,6 @@ and the next collection removes them. The other way round the database would pro
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -161,15 +160,9 @@ def take(store: Store, names: list[str]) -> Path | None:
     if not names:
         return None
     layout = store.layout
-    chosen = (json.dumps(names),)
-    with store.database.write() as transaction:
-        of_these = "IN (SELECT value FROM json_each(?))"
-        drv_ids = transaction.execute(
-            f"SELECT drv_id FROM realisations WHERE object {of_these}", chosen
-        ).fetchall()
-        transaction.execute(f"DELETE FROM realisations WHERE object {of_these}", chosen)
-        transaction.execute(f"DELETE FROM objects WHERE name {of_these}", chosen)
-    for (drv_id,) in drv_ids:
+    with store.database.transaction() as transaction:
+        drv_ids = transaction.delete(names)
+    for drv_id in drv_ids:
         _unlink(f"{layout.realisations}/{drv_id}.json")
     for name in names:
         _unlink(f"{layout.manifests}/{name}")

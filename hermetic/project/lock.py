@@ -98,9 +98,6 @@ class Lock(msgspec.Struct, frozen=True):
         )
 
 
-EMPTY: Final = Lock(default={}, sources={}, expect={})
-
-
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     """Sorts versions as people do: 1.9 before 1.10, 3.13.0rc1 before 3.13.0, 1.0.2 before 1.0.2a."""
     key: list[tuple[int, int, str]] = []
@@ -273,26 +270,6 @@ def set_pin(lock: Lock, pin: Pin, *, default: bool = False) -> Lock:
     if len(versions) == 1 and pin.name not in lock.default:
         del defaults[pin.name]
     return msgspec.structs.replace(lock, default=defaults, sources={**lock.sources, pin.name: versions})
-
-
-def remove_pin(lock: Lock, name: str, version: str) -> Lock:
-    """`lock` without one version of a source.
-
-    Raises:
-        LockError: it is not pinned, or it is the default beside others.
-    """
-    lock.pin(name, version)
-    versions = {v: pin for v, pin in lock.sources[name].items() if v != version}
-    defaults, sources = dict(lock.default), dict(lock.sources)
-    if versions:
-        if lock.default_version(name) == version:
-            hint = "make another version the default first"
-            raise LockError(f"{name} {version} is the default of {name}", hint=hint)
-        sources[name] = versions
-    else:
-        del sources[name]
-        defaults.pop(name, None)
-    return msgspec.structs.replace(lock, default=defaults, sources=sources)
 
 
 def set_expected(lock: Lock, triple: str, name: str, content_hash: str) -> Lock:

@@ -1,6 +1,6 @@
 """The files of a project that evaluation depends on, as they lie in its folder.
 
-Loaded before anything else (see `glance`), so nothing is imported that is slow to load.
+Loaded before anything else (see `store.quick`), so nothing is imported that is slow to load.
 """
 
 # ruff: noqa: PTH112, PTH113, PTH120
@@ -82,8 +82,8 @@ def fingerprint(files: Mapping[str, bytes]) -> str:
         waiting += len(data)
         if waiting > _AT_ONCE:
             hasher.update(b"".join(parts))
-            parts: list[bytes] = []
-    waiting = 0
+            parts.clear()
+            waiting = 0
     package = os.path.dirname(os.path.dirname(__file__))
     for layer in _EVALUATOR:
         for module in sorted(name for name in os.listdir(package + layer) if name.endswith(".py")):

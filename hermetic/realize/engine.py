@@ -17,6 +17,7 @@ import msgspec
 
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
+from hermetic.derivation.step import Step
 from hermetic.derivation.value import Build, Fetch, build_key, inputs_of
 from hermetic.errors import HermeticError, SandboxError, StoreError
 from hermetic.realize.cancel import Cancelled
@@ -57,18 +58,19 @@ class Engine:
     ) -> None:
         self.steps = steps
         self.work = work
+        self.derivations = work.derivations
         self.jobserver = jobserver
         self.keep_going = keep_going
         self.listener = listener
         self.objects: dict[str, str] = {}  # derivation id to store object
         self.outcome = Outcome({}, {}, [], {})
-        self._running: dict[Future[tuple[str, How]], tuple[str, float, bool]] = {}
+        self._running: dict[Future[tuple[str, How]], tuple[Step, float, bool]] = {}
         self._ready: list[tuple[int, str]] = []
         self._builds_running = 0
 
     def pending(self) -> list[str]:
         """What may have to be realized. Fills `objects` with what is there already."""
-        return graph.pending(self.work.derivations, self.work.roots.values(), self._is_realized)
+        return graph.pending(self.derivations, self.work.roots.values(), self._is_realized)
 
     def _is_realized(self, drv_id: str) -> bool:
         if drv_id not in self.objects:
@@ -94,20 +96,19 @@ class Engine:
         return self.outcome
 
     def _announce(self, todo: list[str]) -> None:
-        kinds = [self.work.derivations[d] for d in todo]
-        fetches = [d for d in kinds if isinstance(d, Fetch)]
-        builds = sum(isinstance(d, Build) for d in kinds)
-        self.listener(Planned(builds, len(fetches), sum(f.size for f in fetches), len(todo)))
-        if self.steps.offline and fetches:
-            raise missing(self.work.pins[d] for d in todo if d in self.work.pins)
+        pins = [step.pin for d in todo if (step := self.work.steps[d]).pin is not None]
+        builds = sum(self.work.steps[d].kind == "build" for d in todo)
+        self.listener(Planned(builds, len(pins), sum(pin.size for pin in pins), len(todo)))
+        if self.steps.offline and pins:
+            raise missing(pins)
 
     def _run(self, todo: list[str]) -> None:
         members = set(todo)
-        urgency = graph.urgency(self.work.derivations, todo)
-        missing = {d: sum(i in members for i in inputs_of(self.work.derivations[d])) for d in todo}
+        urgency = graph.urgency(self.derivations, todo)
+        missing = {d: sum(i in members for i in inputs_of(self.derivations[d])) for d in todo}
         uses: dict[str, list[str]] = {d: [] for d in todo}
         for drv_id in todo:
-            for needed in inputs_of(self.work.derivations[drv_id]):
+            for needed in inputs_of(self.derivations[drv_id]):
                 if needed in members:
                     uses[needed].append(drv_id)
 
@@ -140,11 +141,10 @@ class Engine:
         held: list[tuple[int, str]] = []
         while self._ready:
             item = heapq.heappop(self._ready)
-            drv_id = item[1]
-            drv = self.work.derivations[drv_id]
+            step = self.work.steps[item[1]]
+            drv = step.derivation
             if isinstance(drv, Fetch):
-                future = fetchers.submit(self.steps.fetch, drv_id, drv, self.work.pins[drv_id])
-                self._running[future] = (drv_id, time.monotonic(), False)
+                self._running[fetchers.submit(self.steps.fetch, step)] = (step, time.monotonic(), False)
                 continue
             if self._builds_running == 0:
                 self.jobserver.refill()
@@ -152,13 +152,9 @@ class Engine:
                 held.append(item)
                 continue
             key = build_key(drv, self._content)
-            if isinstance(drv, Build):
-                inputs = {i: self.objects[i] for i in inputs_of(drv)}
-                timeout = self.work.timeouts[drv_id]
-                future = builders.submit(self.steps.build, drv_id, drv, key, inputs, timeout)
-            else:
-                future = builders.submit(self.steps.unpack, drv_id, drv, key, self.objects[drv.source])
-            self._running[future] = (drv_id, time.monotonic(), True)
+            inputs = {i: self.objects[i] for i in inputs_of(drv)}
+            do = self.steps.build if isinstance(drv, Build) else self.steps.unpack
+            self._running[builders.submit(do, step, key, inputs)] = (step, time.monotonic(), True)
             self._builds_running += 1
         self._ready = held
         heapq.heapify(self._ready)
@@ -169,16 +165,16 @@ class Engine:
         ended, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
         drv_ids = []
         for future in ended:
-            drv_id, started, token = self._running.pop(future)
+            step, started, token = self._running.pop(future)
             if token:
                 self._builds_running -= 1
                 self.jobserver.release()
-            drv_ids.append(drv_id)
-            self._note(drv_id, future, time.monotonic() - started)
+            drv_ids.append(step.drv_id)
+            self._note(step, future, time.monotonic() - started)
         return drv_ids
 
-    def _note(self, drv_id: str, future: Future[tuple[str, How]], seconds: float) -> None:
-        name = graph.label(self.work.derivations[drv_id])
+    def _note(self, step: Step, future: Future[tuple[str, How]], seconds: float) -> None:
+        drv_id, name = step.drv_id, step.label
         try:
             self.objects[drv_id], how = future.result()
         except Cancelled:
@@ -191,18 +187,17 @@ class Engine:
                 raise
         else:
             self.outcome.done[drv_id] = how
-            expected = self.work.expected.get(drv_id, "")
-            unexpected = expected if expected != self._content(drv_id) else ""
+            unexpected = step.expected if step.expected != self._content(drv_id) else ""
             self.listener(Finished(drv_id, name, how, seconds, self.objects[drv_id], unexpected))
 
     def _skip_above(self, failed: str, uses: dict[str, list[str]]) -> None:
-        because = graph.label(self.work.derivations[failed])
+        because = self.work.steps[failed].label
         stack = list(uses[failed])
         while stack:
             drv_id = stack.pop()
             if drv_id not in self.outcome.skipped:
                 self.outcome.skipped.append(drv_id)
-                self.listener(Skipped(drv_id, graph.label(self.work.derivations[drv_id]), because))
+                self.listener(Skipped(drv_id, self.work.steps[drv_id].label, because))
                 stack += uses[drv_id]
 
     def _content(self, drv_id: str) -> str:

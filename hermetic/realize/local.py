@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hermetic import tree
-from hermetic.derivation.graph import label
+from hermetic.derivation.step import Step
 from hermetic.derivation.value import Build
 from hermetic.errors import BuildFailure, BuildTimeout
 from hermetic.filesystem import translated
@@ -73,24 +73,24 @@ class LocalExecutor:
         self._mutex = threading.Lock()
         self._cancelled = False
 
-    def execute(
-        self, drv_id: str, drv: Build, inputs: Mapping[str, Path], work: Path, log: Path, timeout: int
-    ) -> Path:
+    def execute(self, step: Step, inputs: Mapping[str, Path], work: Path, log: Path) -> Path:
         """Build; see `steps.Executor`."""
+        drv, drv_id = step.derivation, step.drv_id
+        assert isinstance(drv, Build)
         if drv.sources:
             self._listener(Phase(drv_id, "copying sources"))
         mounts = (*self.lay_out(drv, inputs, work), Mount(str(self.jobserver.path), INSIDE, writable=True))
-        spec = self.adjust(specification(drv, mounts, timeout))
+        spec = self.adjust(specification(drv, mounts, step.timeout))
         self._listener(Phase(drv_id, ""))
         result = self._logged(spec, log)
         if result.cancelled:
             raise Cancelled
         if not result.ok:
-            raise _failure(drv, result, log, timeout)
+            raise _failure(step, result, log)
         out = work / "out"
         if not any(out.iterdir()):
             raise BuildFailure(
-                f"{label(drv)}: build.sh succeeded but left nothing in $out",
+                f"{step.label}: build.sh succeeded but left nothing in $out",
                 details=_report(log),
                 hint=f"install to {drv.out}",
             )
@@ -141,19 +141,19 @@ class LocalExecutor:
         self._sandbox.close()
 
 
-def _failure(drv: Build, result: Result, log: Path, timeout: int) -> BuildFailure:
+def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
     if result.timed_out:
         return BuildTimeout(
-            f"{label(drv)}: still running after {timeout} s, and killed",
+            f"{step.label}: still running after {step.timeout} s, and killed",
             details=_report(log),
-            hint=f"a longer time can be given as `timeout` in derivations/{drv.name}/recipe.toml",
+            hint=f"a longer time can be given as `timeout` in derivations/{step.derivation.name}/recipe.toml",
         )
     how = f"killed by signal {result.signal}" if result.signal else f"exit status {result.exit_status}"
-    target = f"{drv.name}-{drv.system.split('-')[0]}"
     return BuildFailure(
-        f"{label(drv)}: build.sh failed: {how}",
+        f"{step.label}: build.sh failed: {how}",
         details=_report(log),
-        hint=f"`hermetic log {target}` prints all of it; `hermetic shell {target}` opens the sandbox by hand",
+        hint=f"`hermetic log {step.target}` prints all of it;"
+        f" `hermetic shell {step.target}` opens the sandbox by hand",
     )
 
 

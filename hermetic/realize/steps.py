@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hermetic.derivation.graph import label
-from hermetic.derivation.value import Build, Derivation, Fetch, Unpack, build_key
+from hermetic.derivation.step import Step
+from hermetic.derivation.value import Build, Derivation, Unpack, build_key
 from hermetic.errors import ArchiveError, BuildFailure, HermeticError, PatchError
-from hermetic.project.lock import Pin
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import How, Listener, Phase, Started, Waiting
 from hermetic.store.flocks import Stopped
@@ -31,15 +30,12 @@ if TYPE_CHECKING:
 class Executor(Protocol):
     """Runs the script of a build somewhere. The one here is `local.LocalExecutor`."""
 
-    def execute(
-        self, drv_id: str, drv: Build, inputs: Mapping[str, Path], work: Path, log: Path, timeout: int
-    ) -> Path:
+    def execute(self, step: Step, inputs: Mapping[str, Path], work: Path, log: Path) -> Path:
         """Build, and return the tree that was made.
 
         Args:
             inputs: derivation id to the path of its store object.
             work: an empty folder for this build alone. log: where its output goes.
-            timeout: seconds.
 
         Raises:
             BuildFailure, BuildTimeout, SandboxError, Cancelled.
@@ -92,82 +88,70 @@ class Steps:
         self._temp_roots.add(found.object)
         return found.object if self.store.intact(found.object) else None
 
-    def fetch(self, drv_id: str, drv: Fetch, pin: Pin) -> tuple[str, How]:
+    def fetch(self, step: Step) -> tuple[str, How]:
         """Download a source, check it, and add it to the store."""
 
         def work() -> str:
-            path = self._download(pin)
-            return self._register(drv_id, drv, key, path, (), time.monotonic())
+            started = time.monotonic()
+            return self._register(step, key, self._download(step), (), started)
 
-        key = build_key(drv, _no_inputs)
-        return self._locked(drv_id, drv, key, work, "fetched")
+        key = build_key(step.derivation, _no_inputs)
+        return self._locked(step, key, work, "fetched")
 
-    def unpack(self, drv_id: str, drv: Unpack, key: str, source: str) -> tuple[str, How]:
-        """Unpack a source and apply its patches."""
+    def unpack(self, step: Step, key: str, inputs: Mapping[str, str]) -> tuple[str, How]:
+        """Unpack a source and apply its patches. `inputs`: derivation id to store object."""
 
         def work() -> str:
             started = time.monotonic()
-            with self.store.workspace(f"unpack-{drv.name}") as space:
-                tree = self._unpack(drv, self.store.path(source), space)
-                return self._register(drv_id, drv, key, tree, (source,), started)
+            with self.store.workspace(f"unpack-{step.derivation.name}") as space:
+                tree = self._unpack(step, inputs, space)
+                return self._register(step, key, tree, tuple(inputs.values()), started)
 
-        return self._locked(drv_id, drv, key, work, "unpacked")
+        return self._locked(step, key, work, "unpacked")
 
-    def build(
-        self, drv_id: str, drv: Build, key: str, inputs: Mapping[str, str], timeout: int
-    ) -> tuple[str, How]:
+    def build(self, step: Step, key: str, inputs: Mapping[str, str]) -> tuple[str, How]:
         """Run a build script in the sandbox. `inputs`: derivation id to store object."""
 
         def work() -> str:
             started = time.monotonic()
-            with self.store.workspace(workspace_label(drv), keep=self.keep_failed) as space:
-                out = self._build(drv_id, drv, inputs, space, timeout)
-                self._listener(Phase(drv_id, "registering"))
+            with self.store.workspace(workspace_label(step), keep=self.keep_failed) as space:
+                out = self._build(step, inputs, space)
+                self._listener(Phase(step.drv_id, "registering"))
                 try:
-                    return self._register(drv_id, drv, key, out, tuple(inputs.values()), started)
+                    return self._register(step, key, out, tuple(inputs.values()), started)
                 except Unstorable as error:
-                    message = f"{label(drv)}: {error.message.replace(str(out), drv.out)}"
-                    raise BuildFailure(message, details=(f"log: {self._log(drv_id, drv)}",)) from error
+                    assert isinstance(step.derivation, Build)
+                    message = f"{step.label}: {error.message.replace(str(out), step.derivation.out)}"
+                    raise BuildFailure(message, details=(f"log: {self._log(step)}",)) from error
 
-        return self._locked(drv_id, drv, key, work, "built")
+        return self._locked(step, key, work, "built")
 
-    def remake(
-        self,
-        drv_id: str,
-        drv: Derivation,
-        inputs: Mapping[str, str],
-        space: Path,
-        *,
-        pin: Pin | None = None,
-        timeout: int | None = None,
-    ) -> Path:
+    def remake(self, step: Step, inputs: Mapping[str, str], space: Path) -> Path:
         """Do a derivation once more without registering anything: what a repair needs.
 
         Args:
             inputs: derivation id to store object. space: an empty folder.
-            pin: of a fetch. timeout: of a build, in seconds.
 
         Returns:
             path of the tree or file that was made.
         """
-        self._listener(Started(drv_id, label(drv), _KINDS[type(drv)]))
-        if isinstance(drv, Fetch):
-            assert pin is not None
-            return self._download(pin)
-        if isinstance(drv, Unpack):
-            return self._unpack(drv, self.store.path(inputs[drv.source]), space)
-        assert timeout is not None
-        return self._build(drv_id, drv, inputs, space, timeout)
+        self._listener(Started(step.drv_id, step.label, step.kind))
+        if step.kind == "fetch":
+            return self._download(step)
+        return (self._unpack if step.kind == "unpack" else self._build)(step, inputs, space)
 
-    def _unpack(self, drv: Unpack, source: Path, space: Path) -> Path:
+    def _unpack(self, step: Step, inputs: Mapping[str, str], space: Path) -> Path:
         from hermetic.sources import archive, patching
 
+        drv = step.derivation
+        assert isinstance(drv, Unpack)
+        source = self.store.path(inputs[drv.source])
         tree = space / "tree"
         tree.mkdir()
         try:
             archive.unpack(source, tree, check=self._check_stop)
         except ArchiveError as error:
-            error.message = error.message.replace(source.name, label(drv), 1)
+            error.message = error.message.replace(source.name, step.label, 1)
             error.details += (f"archive: {source}",)
             error.hint = error.hint or "these are the bytes that flake-like.lock pins: it has to pin others"
             raise
@@ -176,23 +160,21 @@ class Steps:
             try:
                 patching.apply_to_tree(tree, patch.name, patch.text)
             except PatchError as error:
-                error.message = f"{label(drv)}: {error.message}"
+                error.message = f"{step.label}: {error.message}"
                 raise
         return tree
 
-    def _build(self, drv_id: str, drv: Build, inputs: Mapping[str, str], space: Path, timeout: int) -> Path:
+    def _build(self, step: Step, inputs: Mapping[str, str], space: Path) -> Path:
         paths = {i: self.store.path(o) for i, o in inputs.items()}
         try:
-            return self.executor.execute(drv_id, drv, paths, space, self._log(drv_id, drv), timeout)
+            return self.executor.execute(step, paths, space, self._log(step))
         except BuildFailure as error:
             if self.keep_failed:
                 error.details += (f"work folder: {self.store.layout.failed / space.name}",)
             raise
 
-    def _locked(
-        self, drv_id: str, drv: Derivation, key: str, work: Callable[[], str], how: How
-    ) -> tuple[str, How]:
-        known = self._by_key(drv_id, drv, key)
+    def _locked(self, step: Step, key: str, work: Callable[[], str], how: How) -> tuple[str, How]:
+        known = self._by_key(step, key)
         if known is not None:
             return known, "cut off"
         waited = False
@@ -200,31 +182,31 @@ class Steps:
         def on_wait(holder: str) -> None:
             nonlocal waited
             waited = True
-            self._listener(Waiting(drv_id, label(drv), holder))
+            self._listener(Waiting(step.drv_id, step.label, holder))
 
-        with self._lock(key, on_wait, drv):
+        with self._lock(key, on_wait, step):
             self._check_stop()
-            known = self._by_key(drv_id, drv, key)
+            known = self._by_key(step, key)
             if known is not None:
                 return known, "by another process" if waited else "cut off"
-            log = self._log(drv_id, drv) if isinstance(drv, Build) else None
+            log = self._log(step) if step.kind == "build" else None
             if log is not None:
                 log.unlink(missing_ok=True)  # that of an earlier attempt, which nobody shall follow
-            self._listener(Started(drv_id, label(drv), _KINDS[type(drv)], log))
+            self._listener(Started(step.drv_id, step.label, step.kind, log))
             return work(), how
 
     @contextmanager
-    def _lock(self, key: str, on_wait: Callable[[str], None], drv: Derivation) -> Iterator[None]:
+    def _lock(self, key: str, on_wait: Callable[[str], None], step: Step) -> Iterator[None]:
         try:
-            with self.store.lock(key, on_wait=on_wait, label=label(drv), stop=self.stop):
+            with self.store.lock(key, on_wait=on_wait, label=step.label, stop=self.stop):
                 yield
         except Stopped:
             raise Cancelled from None
 
-    def _log(self, drv_id: str, drv: Build) -> Path:
-        return self.store.log_path(drv_id, f"{drv.name}-{drv.version}-{drv.system.split('-')[0]}")
+    def _log(self, step: Step) -> Path:
+        return self.store.log_path(step.drv_id, step.versioned)
 
-    def _by_key(self, drv_id: str, drv: Derivation, key: str) -> str | None:
+    def _by_key(self, step: Step, key: str) -> str | None:
         """The object of an earlier build of the same bytes; its realisation is recorded for this id too."""
         found = self.store.realisation_by_key(key)
         usable = self._usable(found)
@@ -232,12 +214,12 @@ class Steps:
             return None
         self.store.record(
             Realisation(
-                drv_id=drv_id,
+                drv_id=step.drv_id,
                 build_key=key,
                 object=usable,
-                name=drv.name,
-                version=drv.version,
-                system=_system(drv),
+                name=step.derivation.name,
+                version=step.derivation.version,
+                system=_system(step.derivation),
                 inputs=found.inputs,
                 seconds=found.seconds,
                 built_at=found.built_at,
@@ -246,27 +228,26 @@ class Steps:
         )
         return usable
 
-    def _register(
-        self, drv_id: str, drv: Derivation, key: str, path: Path, inputs: tuple[str, ...], started: float
-    ) -> str:
+    def _register(self, step: Step, key: str, path: Path, inputs: tuple[str, ...], started: float) -> str:
         self._check_stop()
         return self.store.add(
             path,
-            drv.name,
-            drv.version,
+            step.derivation.name,
+            step.derivation.version,
             temp_roots=self._temp_roots,
-            drv_id=drv_id,
+            drv_id=step.drv_id,
             build_key=key,
-            system=_system(drv),
+            system=_system(step.derivation),
             inputs=inputs,
             seconds=time.monotonic() - started,
         )
 
-    def _download(self, pin: Pin) -> Path:
+    def _download(self, step: Step) -> Path:
         from hermetic.sources import fetch  # slow to load, and most runs fetch nothing
 
+        assert step.pin is not None
         try:
-            return self._the_fetcher().fetch(pin)
+            return self._the_fetcher().fetch(step.pin)
         except fetch.Cancelled:
             raise Cancelled from None
 
@@ -281,12 +262,9 @@ class Steps:
             raise Cancelled
 
 
-_KINDS = {Fetch: "fetch", Unpack: "unpack", Build: "build"}
-
-
-def workspace_label(drv: Build) -> str:
+def workspace_label(step: Step) -> str:
     """What the work folder of a build is called, and a kept one is found by."""
-    return f"build-{drv.name}-{drv.system.split('-')[0]}"
+    return f"build-{step.target}"
 
 
 def _system(drv: Derivation) -> str:

@@ -30,8 +30,7 @@ class Result(msgspec.Struct, frozen=True):
         exit_status: of the build's process; None if a signal, a timeout or a cancellation ended it.
         signal: the signal that ended the build's process by itself.
         timed_out, cancelled: it was killed, and why.
-        seconds: wall clock. user_seconds, system_seconds: of all its processes.
-        max_rss: of the largest process, bytes.
+        seconds: wall clock.
     """
 
     exit_status: int | None
@@ -39,9 +38,6 @@ class Result(msgspec.Struct, frozen=True):
     timed_out: bool
     cancelled: bool
     seconds: float
-    user_seconds: float
-    system_seconds: float
-    max_rss: int
 
     @property
     def ok(self) -> bool:
@@ -80,7 +76,7 @@ class Running:
                 raise
         finally:
             self._channel.close()
-            self._sandbox._ended(self, self._owned)
+            self._sandbox._take_folders_back(self._owned)
         if "error" in outcome:
             raise diagnosis.explain(outcome["error"])
         return _result(outcome)
@@ -89,16 +85,12 @@ class Running:
 def _result(outcome: dict[str, Any]) -> Result:
     status, ended_by = outcome["status"], outcome["ended_by"]
     by_itself = ended_by is None
-    user, system, max_rss_kib = outcome["usage"]
     return Result(
         exit_status=os.WEXITSTATUS(status) if by_itself and os.WIFEXITED(status) else None,
         signal=os.WTERMSIG(status) if by_itself and os.WIFSIGNALED(status) else None,
         timed_out=ended_by == "timed_out",
         cancelled=ended_by == "cancelled",
         seconds=outcome["seconds"],
-        user_seconds=user,
-        system_seconds=system,
-        max_rss=max_rss_kib * 1024,
     )
 
 
@@ -114,7 +106,6 @@ class Sandbox:
         self._server: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._identity = identity.choose()
-        self._running: set[Running] = set()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -170,13 +161,6 @@ class Sandbox:
             return 128 + (result.signal or signal.SIGKILL)
         return result.exit_status
 
-    def kill_all(self) -> None:
-        """Cancel every build that runs."""
-        with self._lock:
-            running = list(self._running)
-        for build in running:
-            build.cancel()
-
     def _start(self, spec: SandboxSpec, streams: tuple[int, ...], *, interactive: bool) -> Running:
         message = specs.request(spec, interactive=interactive)
         owned = self._give_folders(spec)
@@ -192,18 +176,14 @@ class Sandbox:
             build = Running(self, ours, owned)
             with self._lock:
                 requests = self._start_server()
-                self._running.add(build)
                 try:
                     socket.send_fds(requests, [b"b"], [theirs.fileno(), *streams])
                 except OSError as error:
-                    self._running.discard(build)
                     raise SandboxError(f"the sandbox server has died: {error}") from None
         try:
             host.send(ours, message)
         except OSError as error:  # a broken pipe here has nothing to do with our standard output
             ours.close()
-            with self._lock:
-                self._running.discard(build)
             raise SandboxError(f"the sandbox server has died: {error}") from None
         return build
 
@@ -242,11 +222,6 @@ class Sandbox:
         for folder in folders:
             if identity.is_folder(folder):
                 identity.give(folder, os.geteuid(), os.getegid())
-
-    def _ended(self, build: Running, owned: tuple[str, ...]) -> None:
-        with self._lock:
-            self._running.discard(build)
-        self._take_folders_back(owned)
 
 
 def _take_terminal_back() -> None:

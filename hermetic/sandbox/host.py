@@ -224,12 +224,11 @@ class Server:
 
     def _finish(self, build: Build) -> None:
         """Everything in the namespace is dead: say how it went."""
-        _, status, usage = os.wait4(build.pid, 0)
+        _, status = os.waitpid(build.pid, 0)
         outcome: dict[str, Any] = {"status": status, "ended_by": build.ended_by}
         if build.ended_by is None:
             outcome.update(_said(build.control))
         outcome["seconds"] = time.monotonic() - build.started
-        outcome["usage"] = (usage.ru_utime, usage.ru_stime, usage.ru_maxrss)
         for fd in (build.channel.fileno(), build.pidfd):
             del self.builds[fd]
             try:

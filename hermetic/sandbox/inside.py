@@ -180,16 +180,6 @@ def _new_proc(op: dict[str, Any], sources: dict[str, int]) -> None:
     sources[op["target"]] = syscalls.new_mount("proc", attributes, **options)
 
 
-def _loopback(op: dict[str, Any], sources: dict[str, int]) -> None:
-    import fcntl
-
-    siocsifflags, iff_up = 0x8914, 1
-    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
-    ifreq = b"lo".ljust(16, b"\0") + iff_up.to_bytes(2, "little") + bytes(22)
-    fcntl.ioctl(sock.fileno(), siocsifflags, ifreq)
-    sock.close()
-
-
 def _seal(op: dict[str, Any], sources: dict[str, int]) -> None:
     fd = os.open("/", os.O_PATH | os.O_CLOEXEC)
     syscalls.mount_setattr(fd, syscalls.MOUNT_ATTR_RDONLY, recursive=False, about="/")
@@ -209,7 +199,6 @@ _EXECUTE = {
     "File": _file,
     "Terminals": _terminals,
     "Processes": _processes,
-    "Loopback": _loopback,
     "Seal": _seal,
 }
 

@@ -65,7 +65,6 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         files: small read-only text files: path to content.
         timeout: seconds, or None for no limit.
         user_namespaces: the build may make namespaces of its own.
-        loopback: the build's own loopback interface is up. It never reaches that of the host.
 
         hostname, umask, aslr, uname26, cpuinfo, clock_offset, one_cpu: perturbations. `aslr`: addresses are
             random. `uname26`: the kernel calls itself 2.6. `cpuinfo`: text of /proc/cpuinfo; /proc then also
@@ -84,7 +83,6 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     gid: int = BUILD_GID
     timeout: float | None = None
     user_namespaces: bool = False
-    loopback: bool = False
     hostname: str = "localhost"
     umask: int = 0o022
     aslr: bool = False
@@ -140,15 +138,11 @@ class Processes(msgspec.Struct, frozen=True, tag=True):
     cpuinfo: str | None
 
 
-class Loopback(msgspec.Struct, frozen=True, tag=True):
-    """The network namespace's own `lo` goes up."""
-
-
 class Seal(msgspec.Struct, frozen=True, tag=True):
     """The root becomes read-only. What was mounted on it stays as it is."""
 
 
-Operation: TypeAlias = Directory | Bind | Scratch | Symlink | File | Terminals | Processes | Loopback | Seal
+Operation: TypeAlias = Directory | Bind | Scratch | Symlink | File | Terminals | Processes | Seal
 
 
 def operations(spec: SandboxSpec, *, interactive: bool = False) -> list[Operation]:
@@ -170,8 +164,6 @@ def operations(spec: SandboxSpec, *, interactive: bool = False) -> list[Operatio
         *(Symlink(path, text) for path, text in sorted(spec.links.items())),
         *(File(path, text) for path, text in sorted(spec.files.items())),
     ]
-    if spec.loopback:
-        found.append(Loopback())
     if not spec.mounts or not any(_is_beneath(spec.cwd, m.target) for m in spec.mounts):
         found.append(Directory(spec.cwd))
     return [*found, Seal()]

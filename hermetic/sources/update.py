@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from hermetic import filesystem
-from hermetic.errors import FetchError, LockError
+from hermetic.errors import FetchError, HashMismatch, LockError
 from hermetic.project import lock as locks
 from hermetic.project import worktree
 from hermetic.project.lock import Lock, Pin
@@ -62,6 +62,24 @@ def check(pins: Iterable[Pin], fetcher: Fetcher) -> Iterator[Report]:
             else:
                 fact = f"other bytes: sha256 {found.sha256}, blake3 {found.blake3}, {found.size} bytes"
                 yield Report(pin, spec, fact, wrong_bytes=True)
+
+
+def conclude(reports: Iterable[Report]) -> None:
+    """Judge what all mirrors of some sources serve.
+
+    Raises:
+        HashMismatch: a mirror serves other bytes than are pinned.
+        LockError: a source has no mirror that serves it.
+    """
+    seen = list(reports)
+    wrong = tuple(report.mirror for report in seen if report.wrong_bytes)
+    if wrong:
+        raise HashMismatch(f"{len(wrong)} mirrors serve other bytes than are pinned", details=wrong)
+    served = {(r.pin.name, r.pin.version) for r in seen if r.problem is None}
+    asked = dict.fromkeys((r.pin.name, r.pin.version) for r in seen)
+    silent = [f"{name} {version}" for name, version in asked if (name, version) not in served]
+    if silent:
+        raise LockError(f"no mirror answers from here for: {', '.join(silent)}")
 
 
 def newest(pin: Pin, fetcher: Fetcher) -> str:

@@ -1,41 +1,32 @@
-"""The database of a store: SQLite in WAL mode.
+"""What the database of a store holds, and every question and change that is put to it: all SQL stands here.
 
-Damage is looked for at open, at a price that can be paid each time: the file's header and length always, and
-a check of the whole whenever the file is not the one that was last found good. In WAL mode the main file
-changes only at checkpoints, so its size and time of change, noted in `db.checked`, tell a foreign change from
-our own.
+`store.connection` opens the file, and sees to transactions and damage.
 """
 
 from __future__ import annotations
 
-import os
-import stat
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from hermetic import filesystem
-from hermetic.store import quick
-from hermetic import filesystem
+import msgspec
+
 from hermetic.errors import StoreError
-from hermetic.store import flocks
-from hermetic.store.layout import write_atomically
-from hermetic.store.records import COLUMNS, INFO_COLUMNS, Info, from_row
+from hermetic.store.connection import Connection, Schema, corrupt, create_file
+from hermetic.store.records import Info, Realisation, Reference
 
 if TYPE_CHECKING:
     import sqlite3
 
-SCHEMA_VERSION: Final = 1
-APPLICATION_ID: Final = 0x6865726D  # "herm"
-_MAGIC: Final = b"SQLite format 3\0"
-_PATIENCE: Final = 60.0  # seconds that a transaction waits for others
-REBUILD: Final = "restore it from the objects and their records with `hermetic store rebuild-db`"
-
 # The sentinel stands last: a list of objects then does not have to read it. The id of a realisation is never
-# used again: a collector finds by it what was registered while it planned.
-_SCHEMA: Final = """
+# used again: a collector finds by it what was registered while it planned. `builder` and `signatures` are always
+# empty. They stay for the stores that have them: programs of both kinds can then use a store at the same time.
+SCHEMA: Final = Schema(
+    application_id=0x6865726D,  # "herm"
+    version=1,
+    sql="""
 CREATE TABLE objects (
     name TEXT PRIMARY KEY, size INTEGER NOT NULL, files INTEGER NOT NULL,
     registered_at INTEGER NOT NULL, last_used INTEGER NOT NULL, sentinel BLOB NOT NULL
@@ -48,13 +39,25 @@ CREATE TABLE realisations (
 );
 CREATE INDEX realisations_by_key ON realisations (build_key);
 CREATE INDEX realisations_by_object ON realisations (object);
-"""
+""",
+)
 
-T = TypeVar("T")
+_INFO: Final = "name, size, files, registered_at, last_used"
+_FIELDS: Final = Realisation.__struct_fields__
+_REALISATION: Final = ", ".join(_FIELDS)
 
 
-class Database:
-    """One connection, opened when first needed, safe to use from several threads and after a fork."""
+def create(path: Path) -> None:
+    """Make an empty database. It appears whole, or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    create_file(path, SCHEMA)
+
+
+class Database(Connection):
+    """The database of a store. Every method raises StoreError where it is corrupt or cannot be read."""
 
     def __init__(
         self,
@@ -64,286 +67,171 @@ class Database:
         read_only: bool = False,
         make_room: Callable[[], bool] | None = None,
     ) -> None:
-        """
-        Args:
-            in_use: lock file, held shared while connected; exclusively by who replaces the database.
-                None for a database that nobody else knows.
-            make_room: called when reading fails; True: it has freed some space, and it is worth to try again.
-        """
-        self.path = path
-        self.read_only = read_only
-        self._make_room = make_room
-        self._in_use_path = in_use
-        self._mutex = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._in_use: int | None = None
-        self._pid = 0
-        self._changed = False
+        """See `Connection`."""
+        super().__init__(path, in_use, SCHEMA, read_only=read_only, make_room=make_room)
 
-    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """All rows of a query.
-
-        Raises:
-            StoreError: the database is corrupt or cannot be read.
-        """
-
-        def work() -> list[Any]:
-            with self._translated():
-                return self._connect().execute(sql, parameters).fetchall()
-
-        return self._with_room(work)
-
-    def _with_room(self, work: Callable[[], T]) -> T:
-        """Even reading takes some space, for memory that is shared through a file; a full disk has none."""
-        with self._mutex:
-            try:
-                return work()
-            except StoreError:
-                idle = self._connection is None or not self._connection.in_transaction
-                if self._make_room is None or not (idle and self._make_room()):
-                    raise
-            self.close()
-            return work()
-
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, alone among all processes from its first moment.
-
-        Raises:
-            StoreError: the database is corrupt, full, not writable, or another process kept it for a minute.
-        """
-        with self._mutex, self._translated():
-            connection = self._connect()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                if connection.in_transaction:  # else the block has committed, to see it fail
-                    connection.execute("COMMIT")
-                self._changed = True
-            except BaseException:
-                if connection.in_transaction:
-                    with suppress(Exception):  # the first error is the one to report
-                        connection.execute("ROLLBACK")
-                raise
-
-    def close(self) -> None:
-        """Close the connection. The last one out folds the log into the main file."""
-        with self._mutex:
-            if self._connection is not None and self._pid == os.getpid():
-                with self._translated():
-                    self._connection.close()
-                if self._changed:
-                    self._note_good()
-            self._connection = None
-            self._changed = False
-            if self._in_use is not None:
-                os.close(self._in_use)
-                self._in_use = None
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._connection is not None and self._pid == os.getpid():
-            return self._connection
-        import sqlite3
-
-        if self._in_use is None and self._in_use_path is not None and not self.read_only:
-            self._in_use = flocks.acquire(self._in_use_path, shared=True)
-        if not self.path.is_file():
-            raise StoreError(f"the store's database {self.path} is missing", hint=REBUILD)
-        self._connection = sqlite3.connect(
-            self._uri(), uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-        )
-        self._pid = os.getpid()
-        # NORMAL: a loss of power may forget the last transactions, but tears none; objects are synced before.
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        return self._connection
-
-    def _uri(self) -> str:
-        mode = "rw"
-        if self.read_only:
-            # Without write access SQLite cannot make WAL mode's shared memory; with no log it needs none.
-            log = self._beside("-wal")
-            idle = not log.exists() or log.stat().st_size == 0
-            mode = "ro&immutable=1" if idle and not os.access(self.path.parent, os.W_OK) else "ro"
-        return f"{self.path.absolute().as_uri()}?mode={mode}"
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        import sqlite3
-
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._explain(error) from error
-        except UnicodeDecodeError as error:  # from SQLite's own message, which quotes what is damaged
-            raise corrupt(self.path, f"it holds text that is not UTF-8: {error.object[:80]!r}") from error
-
-    def _explain(self, error: sqlite3.Error) -> StoreError:
-        import sqlite3
-
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        where = str(self.path)
-        can_be_full = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
-        if code == sqlite3.SQLITE_FULL or (can_be_full and _full(where)):
-            return filesystem.full(where, "write")
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(
-            error, sqlite3.InterfaceError
-        ):
-            return corrupt(self.path, str(error))
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return StoreError(f"cannot use {where}: {error}", hint="check owner and permissions of the store")
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return StoreError(f"{where}: another process has kept it locked for {_PATIENCE:.0f} s")
-        if isinstance(error, sqlite3.OperationalError) and "no such" in str(error):
-            return corrupt(self.path, str(error))
-        return StoreError(f"{where}: {error}")
-
-    def was_left_open(self) -> bool:
-        """Whether the last process that had it open was killed, and nobody has it open now.
-
-        To be asked before connecting.
-        """
-        if self._in_use_path is None or not (self._beside("-wal").exists() or self._beside("-shm").exists()):
-            return False
-        alone = flocks.acquire(self._in_use_path, wait=False)
-        if alone is None:
-            return False
-        os.close(alone)
-        return True
-
-    def check(self) -> None:
-        """Find damage; cheap when nobody but hermetic has touched the file.
-
-        Raises:
-            StoreError: the database is missing, damaged, not a store's, or of a newer version.
-        """
-        self._with_room(self._check)
-
-    def _check(self) -> None:
-        status = self._check_header()
-        if status == self._last_good():
-            return
-        with self._translated():
-            connection = self._connect()
-            found = connection.execute("PRAGMA quick_check(3)").fetchall()
-            if found != [("ok",)]:
-                raise corrupt(self.path, "; ".join(str(row[0]) for row in found))
-            self._check_values(connection)
-        self._note_good()
-
-    def _check_header(self) -> tuple[int, int]:
-        with filesystem.translated(self.path, "read"):
-            for path in (self.path, self._beside("-wal"), self._beside("-shm")):
-                _refuse_odd(path)
-            try:
-                with os.fdopen(filesystem.opened(str(self.path)), "rb", buffering=0) as file:
-                    header = file.read(100)
-                    status = os.fstat(file.fileno())
-            except FileNotFoundError:
-                raise StoreError(f"the store's database {self.path} is missing", hint=REBUILD) from None
-        if len(header) < 100 or not header.startswith(_MAGIC):
-            raise corrupt(self.path, f"it does not begin as a database does ({status.st_size} bytes)")
-        page = int.from_bytes(header[16:18], "big")
-        page = 65536 if page == 1 else page
-        pages = int.from_bytes(header[28:32], "big")
-        log = self._beside("-wal")
-        if status.st_size < page * pages and not (log.exists() and log.stat().st_size):
-            raise corrupt(self.path, f"it has {status.st_size} bytes, and should have {page * pages}")
-        if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-            raise corrupt(self.path, "it is not the database of a store")
-        version = int.from_bytes(header[60:64], "big")
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.path} has schema version {version}; this program knows up to {SCHEMA_VERSION}",
-                hint="use the hermetic that made it, or another store with --store",
-            )
-        return status.st_size, status.st_mtime_ns
-
-    def _check_values(self, connection: sqlite3.Connection) -> None:
+    def check_values(self, connection: sqlite3.Connection) -> None:
         """The structure may be whole and the text in it not: names and hashes have a form."""
-        for *row, mark in connection.execute(f"SELECT {INFO_COLUMNS}, sentinel FROM objects"):
-            if not (Info(*row).is_sound() and type(mark) is bytes):
-                raise unsound_object(self.path, row[0])
-        for row in connection.execute(f"SELECT {COLUMNS} FROM realisations"):
-            if (record := from_row(row)) is None or not record.is_sound():
-                raise corrupt(self.path, f"the realisation of {row[0]!r} is not sound")
+        for *row, mark in connection.execute(f"SELECT {_INFO}, sentinel FROM objects"):
+            self._info(row)
+            self._mark(row[0], row[4], mark)
+        for row in connection.execute(f"SELECT {_REALISATION} FROM realisations"):
+            if not self._realisation(row).is_sound():
+                raise self._unsound_realisation(row[0])
 
-    def _beside(self, suffix: str) -> Path:
-        return self.path.with_name(self.path.name + suffix)
+    # -- objects
 
-    @property
-    def _checked(self) -> Path:
-        return self.path.with_name("db.checked")
+    def objects(self) -> list[Info]:
+        """All registered objects, by name."""
+        return [self._info(row) for row in self.read(f"SELECT {_INFO} FROM objects ORDER BY name")]
 
-    def _last_good(self) -> tuple[int, int] | None:
+    def info(self, name: str) -> Info | None:
+        """What is recorded of an object; None when it is not registered."""
+        rows = self.read(f"SELECT {_INFO} FROM objects WHERE name = ?", (name,))
+        return self._info(rows[0]) if rows else None
+
+    def mark(self, name: str) -> tuple[int, bytes] | None:
+        """When an object was last used (Unix time, seconds), and its sentinel."""
+        rows = self.read("SELECT last_used, sentinel FROM objects WHERE name = ?", (name,))
+        return self._mark(name, *rows[0]) if rows else None
+
+    def _info(self, row: Sequence[Any]) -> Info:
+        found = Info(*row)
+        if not found.is_sound():
+            raise self._unsound_object(row[0])
+        return found
+
+    def _mark(self, name: str, last_used: object, sentinel: object) -> tuple[int, bytes]:
+        if type(last_used) is not int or type(sentinel) is not bytes:
+            raise self._unsound_object(name)
+        return last_used, sentinel
+
+    def _unsound_object(self, name: object) -> StoreError:
+        return corrupt(self.path, f"what it says of the object {name!r} cannot be so")
+
+    # -- realisations
+
+    def realisation(self, drv_id: str) -> Realisation | None:
+        """What a derivation gave, if that is known."""
+        return next(iter(self._realisations("WHERE drv_id = ?", drv_id)), None)
+
+    def realisation_by_key(self, build_key: str) -> Realisation | None:
+        """The last thing that was made under a build key."""
+        found = self._realisations("WHERE build_key = ? ORDER BY built_at DESC, drv_id LIMIT 1", build_key)
+        return next(iter(found), None)
+
+    def realisations(self) -> list[Realisation]:
+        """All of them, by derivation id."""
+        return self._realisations("ORDER BY drv_id")
+
+    def realisations_of(self, name: str) -> list[Realisation]:
+        """All that gave this object, the newest first."""
+        return self._realisations("WHERE object = ? ORDER BY built_at DESC, drv_id", name)
+
+    def _realisations(self, which: str, *values: str) -> list[Realisation]:
+        rows = self.read(f"SELECT {_REALISATION} FROM realisations {which}", values)
+        return [self._realisation(row) for row in rows]
+
+    def _realisation(self, row: Sequence[Any]) -> Realisation:
+        fields = dict(zip(_FIELDS, row, strict=True))
+        inputs = fields["inputs"]
+        if type(inputs) is str:
+            fields["inputs"] = inputs.split("\n") if inputs else ()
         try:
-            size, time = filesystem.whole(str(self._checked), quick.NOTE).split()
-            return int(size), int(time)
-        except (OSError, ValueError):
-            return None
+            return msgspec.convert(fields, Realisation)
+        except msgspec.ValidationError:
+            raise self._unsound_realisation(row[0]) from None
 
-    def _note_good(self) -> None:
-        if self.read_only or self._in_use_path is None:
-            return
-        with suppress(OSError, StoreError):  # if it cannot be noted, the next one looks again
-            status = self.path.stat()
-            write_atomically(self._checked, b"%d %d\n" % (status.st_size, status.st_mtime_ns))
+    def _unsound_realisation(self, drv_id: object) -> StoreError:
+        return corrupt(self.path, f"the realisation of {drv_id!r} is not sound")
 
+    def drv_ids(self) -> set[str]:
+        """The derivations of all realisations."""
+        return {drv_id for (drv_id,) in self.read("SELECT drv_id FROM realisations")}
 
-def unsound_object(path: Path, name: object) -> StoreError:
-    """The error for a row that cannot be so."""
-    return corrupt(path, f"what it says of the object {name!r} cannot be so")
+    def references(self, after: int = 0) -> list[Reference]:
+        """What each object was made from, one for each realisation.
 
+        Args:
+            after: only those that were registered later than the one with this id.
+        """
+        query = "SELECT id, object, system, inputs FROM realisations WHERE id > ? ORDER BY id"
+        rows = self.read(query, (after,))
+        for row in rows:
+            if not (type(row[1]) is type(row[2]) is type(row[3]) is str):
+                raise self._unsound_realisation(row[1])
+        return [
+            Reference(number, name, not system, tuple(inputs.split("\n")) if inputs else ())
+            for number, name, system, inputs in rows
+        ]
 
-def _refuse_odd(path: Path) -> None:
-    """SQLite would follow a link, and write to what lies there."""
-    with suppress(FileNotFoundError):
-        mode = path.lstat().st_mode
-        if not stat.S_ISREG(mode):
-            raise corrupt(path, f"it is {filesystem.kind(mode)}")
+    # -- changes
 
-
-def corrupt(path: Path, what: str) -> StoreError:
-    """The error for a damaged database."""
-    return StoreError(f"the store's database {path} is corrupt: {what}", hint=REBUILD)
-
-
-def create(path: Path) -> None:
-    """Make an empty database. It appears whole, or not at all.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    import sqlite3
-
-    part = path.with_name(f".{os.urandom(6).hex()}.part")
-    try:
-        with filesystem.translated(path, "create"):
-            part.write_bytes(b"")  # SQLite's own words for a missing permission say little
-        connection = sqlite3.connect(part, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode=OFF")
-            connection.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID};"
-                f" PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
-            )
-            # Only now: of a log that a full disk keeps from being folded in at close, nothing would be said.
-            connection.execute("PRAGMA journal_mode=WAL")
-        finally:
-            connection.close()
-        with filesystem.translated(path, "create"):
-            part.rename(path)
-    except sqlite3.Error as error:
-        if _full(os.fspath(path)):
-            raise filesystem.full(os.fspath(path), "create") from error
-        raise StoreError(f"cannot create {path}: {error}") from error
-    finally:
-        for left in (part, part.with_name(part.name + "-wal"), part.with_name(part.name + "-shm")):
-            with suppress(OSError):
-                left.unlink()
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Changes that are made together or not at all; see `Connection.write`."""
+        with self.write() as connection:
+            yield Transaction(connection)
 
 
-def _full(path: str) -> bool:
-    with suppress(OSError):
-        status = os.statvfs(os.path.dirname(path))  # noqa: PTH120
-        return status.f_bavail * status.f_frsize < 64 * 1024
-    return False
+class Transaction:
+    """What can be changed."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def commit(self) -> None:
+        """Make the changes lasting now, and not at the end of the block: to see it fail."""
+        self._connection.execute("COMMIT")
+
+    def has_object(self, name: str) -> bool:
+        """Whether an object is registered."""
+        query = "SELECT 1 FROM objects WHERE name = ?"
+        return self._connection.execute(query, (name,)).fetchone() is not None
+
+    def insert_object(self, info: Info, sentinel: bytes) -> None:
+        """Register an object, or replace what is recorded of it."""
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO objects ({_INFO}, sentinel) VALUES (?, ?, ?, ?, ?, ?)",
+            (info.name, info.size, info.files, info.registered_at, info.last_used, sentinel),
+        )
+
+    def insert_realisation(self, realisation: Realisation) -> None:
+        """Record what a derivation gave, or replace what was recorded."""
+        values = msgspec.structs.asdict(realisation) | {"inputs": "\n".join(realisation.inputs)}
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO realisations ({_REALISATION}, builder, signatures)"
+            f" VALUES ({', '.join('?' * len(_FIELDS))}, '', '')",
+            tuple(values.values()),
+        )
+
+    def set_sentinels(self, sentinels: Iterable[tuple[str, bytes]]) -> None:
+        """Replace the sentinels of objects, given by name."""
+        self._connection.executemany(
+            "UPDATE objects SET sentinel = ? WHERE name = ?", [(mark, name) for name, mark in sentinels]
+        )
+
+    def set_last_used(self, names: Iterable[str], now: int, *, before: int = 1 << 62) -> None:
+        """Note that objects were used now, where the last note is from before a certain time.
+
+        Args:
+            now, before: Unix time, seconds.
+        """
+        self._connection.executemany(
+            "UPDATE objects SET last_used = ? WHERE name = ? AND last_used < ?",
+            [(now, name, before) for name in names],
+        )
+
+    def delete(self, names: list[str]) -> list[str]:
+        """Forget objects and their realisations.
+
+        Returns:
+            the derivation ids of these.
+        """
+        chosen = (json.dumps(names),)
+        of_these = "IN (SELECT value FROM json_each(?))"
+        query = f"SELECT drv_id FROM realisations WHERE object {of_these}"
+        drv_ids = [drv_id for (drv_id,) in self._connection.execute(query, chosen)]
+        self._connection.execute(f"DELETE FROM realisations WHERE object {of_these}", chosen)
+        self._connection.execute(f"DELETE FROM objects WHERE name {of_these}", chosen)
+        return drv_ids

@@ -17,9 +17,9 @@ import msgspec
 
 from hermetic import tree
 from hermetic.errors import HashMismatch, StoreError
+from hermetic.filesystem import write_atomically
 from hermetic.store import hasher, protect, records, registering
 from hermetic.store.store import Store
-from hermetic.store.layout import write_atomically
 from hermetic.store.names import content_hash_of, is_object_name, label_in
 from hermetic.store.records import Realisation
 from hermetic.tree.scanning import INLINE

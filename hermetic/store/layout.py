@@ -8,10 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from hermetic.store import quick
 from hermetic import filesystem
 from hermetic.errors import StoreError
-from hermetic.filesystem import translated
+from hermetic.filesystem import translated, write_atomically
 
 VERSION: Final = 1
 RESERVE: Final = 1 << 20  # bytes
@@ -74,7 +73,7 @@ class Layout:
         """
         with translated(self.version, "read"):
             try:
-                text = filesystem.whole(str(self.version), quick.NOTE)
+                text = filesystem.whole(str(self.version), filesystem.NOTE)
             except (FileNotFoundError, NotADirectoryError):
                 return False
         if text.strip() == b"%d" % VERSION:
@@ -154,20 +153,3 @@ class Layout:
             if os.statvfs(self.root).f_flag & os.ST_RDONLY:
                 raise OSError(30, "", os.fspath(self.root))
             raise PermissionError(13, "", os.fspath(self.root))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a small file as a whole: a reader sees the old or the new bytes, never a part.
-
-    Raises:
-        StoreError: it cannot be written. The old file is then untouched.
-    """
-    part = path.with_name(f".{os.urandom(6).hex()}.part")
-    with translated(path, "write"):
-        try:
-            part.write_bytes(data)
-            part.rename(path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise

@@ -119,7 +119,7 @@ def _failed(store: Store, keep_recent: float | None) -> Iterator[Path]:
 def _files(store: Store) -> Iterator[Path]:
     layout = store.layout
     objects = {info.name for info in store.objects()}
-    drv_ids = {row[0] for row in store.database.read("SELECT drv_id FROM realisations")}
+    drv_ids = store.database.drv_ids()
     for folder, wanted in (
         (layout.manifests, objects),
         (layout.realisations, {f"{drv_id}.json" for drv_id in drv_ids}),

@@ -157,11 +157,11 @@ class _Run:
                 os.chmod(folder, 0o555)  # noqa: PTH101
                 os.utime(folder, ns=(0, 0))
         marks = [
-            (sentinel.take(os.fspath(self.store.path(name)), sentinel.choose(manifests[name])), name)
+            (name, sentinel.take(os.fspath(self.store.path(name)), sentinel.choose(manifests[name])))
             for name in sorted(self.touched)
         ]
-        with self.store.database.write() as transaction:
-            transaction.executemany("UPDATE objects SET sentinel = ? WHERE name = ?", marks)
+        with self.store.database.transaction() as transaction:
+            transaction.set_sentinels(marks)
 
 
 class _File:

@@ -8,39 +8,31 @@ Every answer rests on the same facts as that of the whole program: the bytes of 
 sentinel of the store object. Where one does not fit, there is no answer here, and the whole program looks.
 """
 
-# ruff: noqa: PTH116, SIM105
-# Because pathlib and contextlib alone would take a quarter of the time.
+# ruff: noqa: PTH116
+# Because pathlib alone would take a quarter of the time.
 
 from __future__ import annotations
 
 import os
-import stat
-import struct
 import time
-
-from blake3 import blake3
 
 from hermetic import filesystem
 from hermetic.project import worktree
-from hermetic.hashing import EVALUATION
+from hermetic.store import cache, sentinel
 
 # What `typing.TYPE_CHECKING` stands for.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-DIGEST_BYTES = 16
-NOTE = 4096  # bytes of the small files that hold a number or two
-ANSWER = 1 << 30  # bytes
 USED = 86400  # seconds for which a note of last use is good enough
-_STATUS = struct.Struct("<Iqqq")
 
 
 def objects(project: str, store: str, targets: Iterable[str]) -> list[str] | None:
     """Paths of the store objects of targets; None where that takes a closer look.
 
     Args:
-        project, store: their folders, by absolute path.
+        project, store: their directories, by absolute path.
     """
     meta = store + "/.hermetic"
     try:
@@ -51,75 +43,35 @@ def objects(project: str, store: str, targets: Iterable[str]) -> list[str] | Non
         return None
     found = []
     for target in targets:
-        data = cached(meta + "/eval", key_of(fingerprint, target))
+        data = cache.read(meta + "/eval", _key(fingerprint, target))
         if data is None:
             return None
-        name, last_used, sentinel = data.split(b"\n", 2)
+        name, last_used, mark = data.split(b"\n", 2)
         path = f"{store}/{name.decode()}"
-        if time.time() - int(last_used) > USED or not fits(path, sentinel):
+        if time.time() - int(last_used) > USED or not sentinel.fits(path, mark):
             return None
         found.append(path)
     return found
 
 
-def key_of(fingerprint: str, target: str) -> str:
-    """Under which key the answer for a target of a project is cached."""
+def note(
+    evaluations: str | os.PathLike[str], fingerprint: str, target: str, name: str, last_used: int, mark: bytes
+) -> None:
+    """Keep the answer for a target of a project, if it can be written.
+
+    Args:
+        evaluations: the directory `eval` of the store.
+        name: of the object. last_used: when its use was last noted. mark: its sentinel.
+    """
+    cache.write(evaluations, _key(fingerprint, target), b"%b\n%d\n%b" % (name.encode(), last_used, mark))
+
+
+def _key(fingerprint: str, target: str) -> str:
     return f"{fingerprint}-{target}-object"
-
-
-def encode(name: str, last_used: int, sentinel: bytes) -> bytes:
-    """An answer as it is cached: the object's name, when its use was last noted, its sentinel."""
-    return b"%b\n%d\n%b" % (name.encode(), last_used, sentinel)
 
 
 def _database_is_well(meta: str) -> bool:
     """Whether nobody but hermetic has touched the database: damage must not be passed over."""
     status = os.stat(meta + "/db.sqlite")
-    size, changed = filesystem.whole(meta + "/db.checked", NOTE).split()
+    size, changed = filesystem.whole(meta + "/db.checked", filesystem.NOTE).split()
     return (int(size), int(changed)) == (status.st_size, status.st_mtime_ns)
-
-
-def cached(folder: str, key: str) -> bytes | None:
-    """What was put into a cache under a key; None when there is nothing, or it is damaged."""
-    path = f"{folder}/{file_of(key)}"
-    try:
-        data = filesystem.whole(path, ANSWER)
-    except OSError:
-        return None
-    if blake3(data[DIGEST_BYTES:]).digest(DIGEST_BYTES) != data[:DIGEST_BYTES]:
-        return None
-    try:
-        os.utime(path)  # so that the ones in use are not those that go
-    except OSError:
-        pass  # nor is anything removed where this may not be done
-    return data[DIGEST_BYTES:]
-
-
-def file_of(key: str) -> str:
-    """The name of a file in a cache."""
-    return blake3(key.encode("utf-8", "surrogateescape"), derive_key_context=EVALUATION).hexdigest()
-
-
-def fits(root: str, sentinel: bytes) -> bool:
-    """Whether the tree at `root` still is what the sentinel was taken of; see `store.sentinel`."""
-    paths = sentinel[DIGEST_BYTES:].split(b"\0")
-    try:
-        return digest(root, paths) == sentinel[:DIGEST_BYTES]
-    except (OSError, ValueError):
-        return False
-
-
-def digest(root: str, paths: list[bytes]) -> bytes:
-    """Digest over the status of some entries of a tree.
-
-    Raises:
-        OSError: one of them is not there.
-    """
-    start = os.fsencode(root) + b"/"
-    pack, lstat, parts = _STATUS.pack, os.lstat, []
-    for path in paths:
-        s = lstat(start + path if path else start[:-1])
-        # What a folder's size means is up to the file system.
-        size = 0 if stat.S_ISDIR(s.st_mode) else s.st_size
-        parts.append(pack(s.st_mode, size, s.st_mtime_ns, s.st_ctime_ns))
-    return blake3(b"".join(parts)).digest(DIGEST_BYTES)

@@ -12,9 +12,9 @@ import msgspec
 
 from hermetic import tree
 from hermetic.errors import StoreError
-from hermetic.filesystem import full, translated
+from hermetic.filesystem import full, translated, write_atomically
 from hermetic.store import database, flocks, protect, records, registering, sentinel
-from hermetic.store.layout import Layout, write_atomically
+from hermetic.store.layout import Layout
 from hermetic.store.names import content_hash_of, is_object_name
 
 
@@ -67,13 +67,13 @@ def _rebuild(layout: Layout, progress: Callable[[int, int], None] | None) -> Reb
     try:
         new = database.Database(part, None)
         try:
-            with new.write() as transaction:
+            with new.transaction() as transaction:
                 right, altered = _objects(layout, progress)
                 for name, manifest in right.items():
                     registering.insert_object(layout, transaction, name, manifest)
                 sound, unusable = _records(layout, right.keys())
                 for realisation in sound:
-                    registering.insert_realisation(transaction, realisation)
+                    transaction.insert_realisation(realisation)
         finally:
             new.close()
         if part.with_name(part.name + "-wal").exists():  # it could not be folded in, of which nothing is said

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -27,8 +26,6 @@ class Realisation(msgspec.Struct, frozen=True, kw_only=True):
         name, version: of the derivation. system: triple of the host system; empty for sources.
         inputs: names of the objects that it was made from, direct ones only.
         seconds: how long it took. built_at: Unix time, seconds.
-        builder: who made it, in words; empty for this machine.
-        signatures: of publishers who vouch for it.
     """
 
     drv_id: str
@@ -40,8 +37,6 @@ class Realisation(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[str, ...] = ()
     seconds: float = 0.0
     built_at: int = 0
-    builder: str = ""
-    signatures: tuple[str, ...] = ()
 
     @property
     def is_source(self) -> bool:
@@ -141,38 +136,3 @@ def read(path: Path) -> Realisation | None:
     except OSError:
         return None
     return found if found is not None and path.name == f"{found.drv_id}.json" else None
-
-
-INFO_COLUMNS: Final = "name, size, files, registered_at, last_used"
-COLUMNS: Final = (
-    "drv_id, build_key, object, name, version, system, inputs, seconds, built_at, builder, signatures"
-)
-
-
-def to_row(r: Realisation) -> tuple[str | float | int, ...]:
-    """The values of `COLUMNS`."""
-    return (
-        *(r.drv_id, r.build_key, r.object, r.name, r.version, r.system, "\n".join(r.inputs)),
-        *(r.seconds, r.built_at, r.builder, "\n".join(r.signatures)),
-    )
-
-
-def from_row(row: Sequence[Any]) -> Realisation | None:
-    """A realisation from such values; None where they are not of the right type."""
-    drv_id, build_key, object_, name, version, system, inputs, seconds, built_at, builder, signatures = row
-    texts = (drv_id, build_key, object_, name, version, system, inputs, builder, signatures)
-    if not (all(type(t) is str for t in texts) and type(built_at) is int and type(seconds) in (int, float)):
-        return None
-    return Realisation(
-        drv_id=drv_id,
-        build_key=build_key,
-        object=object_,
-        name=name,
-        version=version,
-        system=system,
-        inputs=tuple(inputs.split("\n")) if inputs else (),
-        seconds=seconds,
-        built_at=built_at,
-        builder=builder,
-        signatures=tuple(signatures.split("\n")) if signatures else (),
-    )

@@ -27,7 +27,7 @@ def recover(layout: Layout, known: database.Database) -> int:
         StoreError: the database or the records cannot be read, or the disk is full.
     """
     with protect.exclusive(layout):
-        listed = {drv_id for (drv_id,) in known.read("SELECT drv_id FROM realisations")}
+        listed = known.drv_ids()
         lost = [
             found
             for name in os.listdir(layout.realisations)
@@ -37,13 +37,13 @@ def recover(layout: Layout, known: database.Database) -> int:
         ]
         if not lost:
             return 0
-        registered = {name for (name,) in known.read("SELECT name FROM objects")}
+        registered = {info.name for info in known.objects()}
         objects = {r.object for r in lost} - registered
         right = {name: whole for name in objects if (whole := registering.right_manifest(layout, name))}
-        with known.write() as transaction:
+        with known.transaction() as transaction:
             for name, manifest in right.items():
                 registering.insert_object(layout, transaction, name, manifest)
             again = [r for r in lost if r.object in registered or r.object in right]
             for realisation in again:
-                registering.insert_realisation(transaction, realisation)
+                transaction.insert_realisation(realisation)
         return len(again)

@@ -26,21 +26,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hermetic import tree
 from hermetic.errors import StoreError
-from hermetic.filesystem import translated
+from hermetic.filesystem import translated, write_atomically
 from hermetic.store import disk, protect, records, sentinel, workspaces
-from hermetic.store.layout import Layout, write_atomically
+from hermetic.store.layout import Layout
 from hermetic.store.names import content_hash_of, object_name
-from hermetic.store.records import Realisation
+from hermetic.store.records import Info, Realisation
 from hermetic.tree import Manifest
 
 if TYPE_CHECKING:
-    import sqlite3
-
-    from hermetic.store.database import Database
+    from hermetic.store.database import Database, Transaction
 
 FEW: Final = 16  # entries: up to here each is synced by itself, which does not wait for other programs' data
 HOUR: Final = 3600  # seconds; how exactly last_used is kept
@@ -126,8 +124,8 @@ def register(
     with protect.shared(layout):
         temp_roots.add_locked((name,))
         write_atomically(layout.manifest(name), prepared.encoded)
-        with database.write() as transaction:
-            known = transaction.execute("SELECT 1 FROM objects WHERE name = ?", (name,)).fetchone()
+        with database.transaction() as transaction:
+            known = transaction.has_object(name)
             if known and not replace and os.path.lexists(layout.object(name)):
                 write_realisation(layout, transaction, realisation)
                 return
@@ -135,7 +133,7 @@ def register(
                 insert_object(layout, transaction, name, prepared.manifest)
                 write_realisation(layout, transaction, realisation)
                 # Here and not at the end of the block: when it fails, the object must go back.
-                transaction.execute("COMMIT")
+                transaction.commit()
     if replaced:  # and nobody waits for us any more
         with suppress(StoreError):  # the object is registered; what cannot be deleted is left to sweepers
             workspaces.empty_trash(layout)
@@ -192,20 +190,14 @@ def right_manifest(layout: Layout, name: str) -> Manifest | None:
     return manifest if manifest.content_hash == content_hash_of(name) else None
 
 
-def insert_object(layout: Layout, transaction: sqlite3.Connection, name: str, manifest: Manifest) -> None:
+def insert_object(layout: Layout, transaction: Transaction, name: str, manifest: Manifest) -> None:
     """Register an object that is in place."""
     mark = sentinel.take(os.fspath(layout.object(name)), sentinel.choose(manifest))
     now = int(time.time())
-    transaction.execute(
-        "INSERT OR REPLACE INTO objects (name, size, files, registered_at, last_used, sentinel)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (name, manifest.size, manifest.files, now, now, mark),
-    )
+    transaction.insert_object(Info(name, manifest.size, manifest.files, now, now), mark)
 
 
-def write_realisation(
-    layout: Layout, transaction: sqlite3.Connection, realisation: Realisation | None
-) -> None:
+def write_realisation(layout: Layout, transaction: Transaction, realisation: Realisation | None) -> None:
     """Insert a realisation, and write its record. Its inputs count as used now."""
     if realisation is None:
         return
@@ -213,16 +205,6 @@ def write_realisation(
     # Before the commit: were we killed between the two, the record would say something true that is not
     # known yet. The other way round, a rebuilt database would lack it.
     write_atomically(path, records.encode(realisation))
-    insert_realisation(transaction, realisation)
+    transaction.insert_realisation(realisation)
     now = int(time.time())
-    transaction.executemany(
-        "UPDATE objects SET last_used = ? WHERE name = ? AND last_used < ?",
-        [(now, name, now - HOUR) for name in (realisation.object, *realisation.inputs)],
-    )
-
-
-def insert_realisation(transaction: sqlite3.Connection, realisation: Realisation) -> None:
-    """Insert the row of a realisation, or replace it."""
-    values: tuple[Any, ...] = records.to_row(realisation)
-    marks = ", ".join("?" * len(values))
-    transaction.execute(f"INSERT OR REPLACE INTO realisations ({records.COLUMNS}) VALUES ({marks})", values)
+    transaction.set_last_used((realisation.object, *realisation.inputs), now, before=now - HOUR)

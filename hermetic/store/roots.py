@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
 
 from hermetic.errors import StoreError, UsageError
-from hermetic.filesystem import translated
+from hermetic.filesystem import replacing, translated
 from hermetic.store.layout import Layout
 from hermetic.store.names import is_object_name
 from hermetic.store.records import Root
@@ -57,14 +56,8 @@ def add_link(layout: Layout, link: Path, target: str) -> None:
 
 
 def _replace_link(path: Path, text: str) -> None:
-    part = path.with_name(f".{os.urandom(6).hex()}.part")
-    try:
-        part.symlink_to(text)
-        part.rename(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
+    with replacing(path) as part:
+        Path(part).symlink_to(text)
 
 
 def remove(layout: Layout, name: str) -> bool:

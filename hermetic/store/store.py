@@ -5,20 +5,28 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
 
-from hermetic.store import quick
-from hermetic import filesystem
-from hermetic import tree
+from hermetic import filesystem, tree
 from hermetic.errors import StoreError
-from hermetic.store import caches, database, flocks, protect, recovering, registering, roots, sentinel, workspaces
+from hermetic.store import (
+    database,
+    flocks,
+    logs,
+    protect,
+    quick,
+    recovering,
+    registering,
+    roots,
+    sentinel,
+    workspaces,
+)
 from hermetic.store.layout import Layout
 from hermetic.store.names import content_hash_of, is_object_name, label_of
 from hermetic.store.protect import TempRoots
-from hermetic.store.records import COLUMNS, INFO_COLUMNS, Info, Realisation, Reference, Root, from_row
+from hermetic.store.records import Info, Realisation, Reference, Root
 
 _DAY = 86400  # seconds
 
@@ -124,68 +132,35 @@ class Store:
 
     def realisation(self, drv_id: str) -> Realisation | None:
         """What a derivation gave, if that is known."""
-        return self._one_realisation("drv_id = ?", drv_id)
+        return self.database.realisation(drv_id)
 
     def realisation_by_key(self, build_key: str) -> Realisation | None:
         """The last thing that was made under a build key."""
-        return self._one_realisation("build_key = ? ORDER BY built_at DESC, drv_id LIMIT 1", build_key)
-
-    def _one_realisation(self, where: str, value: str) -> Realisation | None:
-        rows = self.database.read(f"SELECT {COLUMNS} FROM realisations WHERE {where}", (value,))
-        return self._decoded(rows[0]) if rows else None
-
-    def _decoded(self, row: tuple[object, ...]) -> Realisation:
-        found = from_row(row)
-        if found is None:
-            raise database.corrupt(self.layout.database, f"the realisation of {row[0]!r} is not sound")
-        return found
+        return self.database.realisation_by_key(build_key)
 
     def realisations(self) -> list[Realisation]:
-        """All of them, in one query."""
-        rows = self.database.read(f"SELECT {COLUMNS} FROM realisations ORDER BY drv_id")
-        return [self._decoded(row) for row in rows]
+        """All of them, by derivation id."""
+        return self.database.realisations()
 
     def references(self, after: int = 0) -> list[Reference]:
-        """What each object was made from, one for each realisation, in one query.
+        """What each object was made from, one for each realisation.
 
         Args:
             after: only those that were registered later than the one with this id.
         """
-        rows = self.database.read(
-            "SELECT id, object, system, inputs FROM realisations WHERE id > ? ORDER BY id", (after,)
-        )
-        for row in rows:
-            if not (type(row[1]) is type(row[2]) is type(row[3]) is str):
-                raise database.corrupt(self.layout.database, f"the realisation of {row[1]!r} is not sound")
-        return [
-            Reference(number, name, not system, tuple(inputs.split("\n")) if inputs else ())
-            for number, name, system, inputs in rows
-        ]
+        return self.database.references(after)
 
     def realisations_of(self, name: str) -> list[Realisation]:
         """All that gave this object, the newest first."""
-        rows = self.database.read(
-            f"SELECT {COLUMNS} FROM realisations WHERE object = ? ORDER BY built_at DESC, drv_id", (name,)
-        )
-        return [self._decoded(row) for row in rows]
+        return self.database.realisations_of(name)
 
     def objects(self) -> list[Info]:
-        """All registered objects, by name, in one query."""
-        rows = self.database.read(f"SELECT {INFO_COLUMNS} FROM objects ORDER BY name")
-        return [self._info(row) for row in rows]
+        """All registered objects, by name."""
+        return self.database.objects()
 
     def info(self, name: str) -> Info | None:
         """What is recorded of an object; None when it is not registered."""
-        if not is_object_name(name):
-            return None
-        rows = self.database.read(f"SELECT {INFO_COLUMNS} FROM objects WHERE name = ?", (name,))
-        return self._info(rows[0]) if rows else None
-
-    def _info(self, row: Sequence[Any]) -> Info:
-        found = Info(*row)
-        if not found.is_sound():
-            raise database.unsound_object(self.layout.database, row[0])
-        return found
+        return self.database.info(name) if is_object_name(name) else None
 
     def manifest(self, name: str) -> tree.Manifest:
         """The manifest that was recorded of an object.
@@ -208,14 +183,11 @@ class Store:
         A sentinel (see `store.sentinel`) that does not fit is no proof of damage, since a store may have
         been copied: then the object is hashed, and if it is right, the sentinel is taken anew.
         """
-        rows = self.database.read("SELECT sentinel, last_used FROM objects WHERE name = ?", (name,))
-        if not rows:
+        found = self.database.mark(name)
+        if found is None:
             return False
-        path = os.fspath(self.layout.object(name))
-        mark, last_used = rows[0]
-        if type(mark) is not bytes or type(last_used) is not int:
-            raise database.unsound_object(self.layout.database, name)
-        if not sentinel.fits(path, mark) and not self._still_right(name):
+        last_used, mark = found
+        if not sentinel.fits(os.fspath(self.layout.object(name)), mark) and not self._still_right(name):
             return False
         now = int(time.time())
         if not self.read_only and now - last_used > _DAY:
@@ -234,17 +206,15 @@ class Store:
             mark = sentinel.take(os.fspath(path), sentinel.choose(manifest))
         except (StoreError, OSError):
             return False
-        with self.database.write() as transaction:
-            transaction.execute("UPDATE objects SET sentinel = ? WHERE name = ?", (mark, name))
+        with self.database.transaction() as transaction:
+            transaction.set_sentinels([(name, mark)])
         return True
 
     def touch(self, names: Iterable[str]) -> None:
         """Note that objects were used now."""
         now = int(time.time())
-        with self.database.write() as transaction:
-            transaction.executemany(
-                "UPDATE objects SET last_used = ? WHERE name = ?", [(now, name) for name in names]
-            )
+        with self.database.transaction() as transaction:
+            transaction.set_last_used(names, now)
 
     # -- adding
 
@@ -259,7 +229,6 @@ class Store:
         system: str = "",
         inputs: tuple[str, ...] = (),
         seconds: float = 0.0,
-        builder: str = "",
         temp_roots: TempRoots | None = None,
         copy: bool = False,
     ) -> str:
@@ -297,7 +266,6 @@ class Store:
                     inputs=tuple(sorted(set(inputs))),
                     seconds=round(seconds, 3),
                     built_at=int(time.time()),
-                    builder=builder,
                 )
             # A damaged object of this name is replaced by what we have: these bytes are known to be right.
             there = self.info(prepared.name) is not None
@@ -315,9 +283,8 @@ class Store:
         """
         with protect.shared(self.layout):
             (temp_roots or self._temp_roots).add_locked((realisation.object,))
-            with self.database.write() as transaction:
-                query = "SELECT 1 FROM objects WHERE name = ?"
-                if not transaction.execute(query, (realisation.object,)).fetchone():
+            with self.database.transaction() as transaction:
+                if not transaction.has_object(realisation.object):
                     raise StoreError(f"{realisation.object} is not in the store")
                 registering.write_realisation(self.layout, transaction, realisation)
 
@@ -397,28 +364,18 @@ class Store:
         """All permanent roots: named ones and links that still hold."""
         return roots.permanent(self.layout)
 
-    # -- logs and evaluations
+    # -- logs and answers
 
     def log_path(self, drv_id: str, label: str = "") -> Path:
         """Where the log of a derivation's build is. With a label, `find_log` finds it by that later."""
-        return caches.log_path(self.layout, drv_id, label)
+        return logs.log_path(self.layout, drv_id, label)
 
     def find_log(self, label: str) -> Path | None:
         """The log of the last build under a label, or the newest under one that begins with it."""
-        return caches.find_log(self.layout, label)
-
-    def get_eval(self, key: str) -> bytes | None:
-        """A cached evaluation, or None."""
-        return caches.get_evaluation(self.layout, key)
+        return logs.find_log(self.layout, label)
 
     def put_answer(self, fingerprint: str, target: str, name: str) -> None:
-        """Note for `hermetic.glance` which object a target of a project is, and how it looks."""
-        rows = self.database.read("SELECT last_used, sentinel FROM objects WHERE name = ?", (name,))
-        if rows:
-            self.put_eval(quick.key_of(fingerprint, target), quick.encode(name, *rows[0]))
-
-    def put_eval(self, key: str, data: bytes) -> None:
-        """Keep an evaluation; the oldest go."""
-        if not self.read_only:
-            with suppress(OSError):
-                caches.put_evaluation(self.layout, key, data)
+        """Note for `store.quick` which object a target of a project is, and how it looks."""
+        found = self.database.mark(name)
+        if found is not None and not self.read_only:
+            quick.note(self.layout.eval, fingerprint, target, name, *found)

@@ -6,6 +6,7 @@ they stand for and what cannot be perturbed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -49,12 +50,21 @@ def choose(only: tuple[str, ...], without: tuple[str, ...]) -> Perturbations:
     """All, or `only` some, `without` some.
 
     Raises:
-        UsageError: a name that there is not.
+        UsageError: an unknown name.
     """
-    for name in (*only, *without):
-        if name not in NAMES:
-            raise UsageError(f"unknown perturbation {name!r}", hint=did_you_mean(name, NAMES))
-    return Perturbations((frozenset(only) or frozenset(NAMES)) - frozenset(without))
+    return Perturbations((exactly(only).on or frozenset(NAMES)) - exactly(without).on)
+
+
+def exactly(names: Iterable[str]) -> Perturbations:
+    """Those of these names.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    chosen = frozenset(names)
+    for name in sorted(chosen - set(NAMES)):
+        raise UsageError(f"unknown perturbation {name!r}", hint=did_you_mean(name, NAMES))
+    return Perturbations(chosen)
 
 
 def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:

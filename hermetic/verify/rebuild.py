@@ -23,7 +23,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from hermetic import tree
-from hermetic.derivation.graph import label
+from hermetic.derivation.step import Step
 from hermetic.derivation.value import Build, inputs_of
 from hermetic.errors import HermeticError, SandboxError, StoreError
 from hermetic.realize.cancel import Cancelled
@@ -47,7 +47,8 @@ class Rebuilder:
     """Rebuilds one by one or side by side.
 
     Args:
-        objects: derivation id to store object, for all builds to verify and their inputs.
+        steps: the builds to verify, by derivation id.
+        objects: derivation id to store object, for these builds and their inputs.
         jobs: cores to use.
         keep: folder to leave both trees of a differing build in; None to leave nothing.
     """
@@ -55,9 +56,8 @@ class Rebuilder:
     def __init__(
         self,
         store: Store,
-        derivations: Mapping[str, Build],
+        steps: Mapping[str, Step],
         objects: Mapping[str, str],
-        timeouts: Mapping[str, int],
         on: Perturbations,
         listener: Listener,
         *,
@@ -65,9 +65,8 @@ class Rebuilder:
         keep: Path | None = None,
     ) -> None:
         self.store = store
-        self.derivations = derivations
+        self.steps = steps
         self.objects = objects
-        self.timeouts = timeouts
         self.on = on
         self.jobs = jobs
         self.keep = keep
@@ -78,7 +77,7 @@ class Rebuilder:
 
     def run(self, rounds: int, report: Callable[[Verdict], None]) -> list[Verdict]:
         """Rebuild everything `rounds` times. `report` is told of each verdict as it falls."""
-        order = [(d, n) for n in range(1, rounds + 1) for d in self.derivations]
+        order = [(d, n) for n in range(1, rounds + 1) for d in self.steps]
         if "order" in self.on:
             random.Random(_SEED).shuffle(order)
         self._listener(Planned(len(order), 0, 0, len(order)))
@@ -109,7 +108,7 @@ class Rebuilder:
                     if isinstance(error, Cancelled):
                         raise KeyboardInterrupt from None
                     raise
-        return sorted(verdicts, key=lambda v: (v.round, list(self.derivations).index(v.drv_id)))
+        return sorted(verdicts, key=lambda v: (v.round, list(self.steps).index(v.drv_id)))
 
     def _place(self, stack: ExitStack, space: Path) -> Path:
         """Where rebuilds work: in memory if there is room, else beside the store."""
@@ -139,8 +138,8 @@ class Rebuilder:
             return self._copies[drv_id]
 
     def _verify(self, drv_id: str, number: int, place: Path) -> Verdict:
-        drv = self.derivations[drv_id]
-        name = label(drv)
+        step = self.steps[drv_id]
+        name = step.label
         expected = self.objects[drv_id]
         known = Verdict(
             drv_id=drv_id, label=name, status="failed", round=number, expected=expected.split("-", 1)[0]
@@ -151,9 +150,9 @@ class Rebuilder:
         work = place / f"work-{drv_id[:8]}-{number}"
         work.mkdir()
         try:
-            inputs = {i: self._input(i, place) for i in inputs_of(drv)}
+            inputs = {i: self._input(i, place) for i in inputs_of(step.derivation)}
             assert self._executor is not None
-            out = self._executor.execute(drv_id, drv, inputs, work, log, self.timeouts[drv_id])
+            out = self._executor.execute(step, inputs, work, log)
             found = tree.canonicalise_and_scan(out).content_hash
             known = replace(known, found=found, seconds=time.monotonic() - started)
             self._listener(Finished(drv_id, name, "built", known.seconds, expected))
@@ -161,7 +160,7 @@ class Rebuilder:
                 return replace(known, status="reproducible")
             facts = _facts(place, self.store, expected, self.on)
             differences = tuple(compare_trees(self.store.path(expected), out, facts=facts))
-            kept = self._keep_both(drv, expected, out)
+            kept = self._keep_both(step, expected, out)
             return replace(known, status="differs", differences=differences, kept=kept)
         except (SandboxError, StoreError):
             raise
@@ -172,15 +171,15 @@ class Rebuilder:
         finally:
             tree.remove(work)
 
-    def _keep_both(self, drv: Build, expected: str, out: Path) -> str:
+    def _keep_both(self, step: Step, expected: str, out: Path) -> str:
         if self.keep is None:
             return ""
-        folder = self.keep / f"{drv.name}-{drv.version}-{drv.system}"
+        folder = self.keep / step.versioned
         with self._mutex:
             number = 1
             while folder.exists():
                 number += 1
-                folder = self.keep / f"{drv.name}-{drv.version}-{drv.system}-{number}"
+                folder = self.keep / f"{step.versioned}-{number}"
             folder.mkdir(parents=True)
         tree.copy(self.store.path(expected), folder / "first", writable=True)
         tree.copy(out, folder / "rebuild", writable=True)

@@ -27,7 +27,7 @@ REPOSITORY: Final = Path(__file__).resolve().parents[2]
 MEMORY: Final = 4 << 30  # bytes; more is taken as a failure
 FILE: Final = 1 << 30  # bytes
 _LOADED: Final = (
-    *("building", "against", "expected", "repairing", "realize", "run", "shell", "log", "show", "tree"),
+    *("progress", "repairing", "realize", "run", "shell", "log", "show", "tree"),
     *("why_depends", "diff", "seeds", "lock", "verify", "gc", "root", "why_live", "store"),
 )
 # `verify` rebuilds on another file system, and removes what it made there; see `hermetic.verify.rebuild`.

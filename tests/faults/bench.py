@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from hermetic import tree
-from hermetic.derivation.graph import label
+from hermetic.derivation.step import label
 from hermetic.session import Session
 from hermetic.store import integrity
 from hermetic.store.store import Store
@@ -123,7 +123,7 @@ class Bench:
         self.names = [path.name for path in ran.paths]
         self.effects = _by_phase(counts)
         session = Session(str(self.project.root), str(self.full))
-        graph = session.instance(TARGETS[0]).graph
+        graph = session.instantiate(TARGETS[0]).graph
         with Store.open(self.full, read_only=True) as store:
             made = store.realisations()
             self.realisations = {one.drv_id: one.object for one in made}

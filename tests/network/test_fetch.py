@@ -19,6 +19,8 @@ from hermetic.sources.fetch import Cancelled, Fetcher, Limits, apt, kinds, links
 from hermetic.sources.fetch.machine import Machine
 from tests.support.servers import Server, ranged, serving, whole
 
+EMPTY = lock.Lock(default={}, sources={}, expect={})
+
 DATA = bytes(range(256)) * 1200
 QUICK = Limits(connect=2.0, stall=0.4, min_rate=1024, rate_window=0.3, tries=3, backoff=0.01)
 
@@ -566,7 +568,7 @@ def test_passwords_in_addresses_are_not_shown() -> None:
 
 
 def a_lock(*pins: lock.Pin) -> lock.Lock:
-    out = lock.EMPTY
+    out = EMPTY
     for pin in pins:
         out = lock.set_pin(out, pin)
     return out
@@ -645,8 +647,8 @@ def test_update_keeps_upstreams_address_when_it_is_out_of_reach(tmp_path: Path, 
 def test_update_adds_a_new_source_from_given_mirrors(tmp_path: Path, server: Server) -> None:
     server.routes["/n-1.tar"] = whole(b"new")
     with pytest.raises(LockError, match="pins no source"):
-        update.update(lock.EMPTY, "n", fetcher(tmp_path))
-    new = update.update(lock.EMPTY, "n", fetcher(tmp_path), to="1", mirrors=(server.url("/n-1.tar"),))
+        update.update(EMPTY, "n", fetcher(tmp_path))
+    new = update.update(EMPTY, "n", fetcher(tmp_path), to="1", mirrors=(server.url("/n-1.tar"),))
     assert new.pin("n").size == 3
 
 

@@ -107,7 +107,7 @@ def test_keep_going_builds_what_does_not_depend_on_the_failure(project: Project)
     assert [p.name.partition("-")[2] for p in ran.paths] == ["better-1"]
     assert "FAILED bad-1 (x86_64)" in ran.err
     for name in ("above", "top"):
-        assert f"skipped {name}-1 (x86_64): needs bad-1 (x86_64)" in ran.err
+        assert f"skipped {name}-1 (x86_64): needs bad-1 (x86_64), which failed" in ran.err
     assert "hermetic: error: 1 failed, 2 not tried because of them\n" in ran.err
     assert "  bad-1 (x86_64): build.sh failed: exit status 3\n  | the reason\n  log: " in ran.err
     assert project.run("realize", "-k", "good", "bad", "--json").json()[0]["target"] == "good"

@@ -54,21 +54,6 @@ print(json.dumps({{
     }
 
 
-def test_own_loopback_only_if_asked(caller: Caller) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as host:
-        code = f"""
-import socket
-with socket.create_server(("127.0.0.1", 0)) as own:
-    socket.create_connection(own.getsockname(), 2).close()
-try:
-    socket.create_connection(("127.0.0.1", {host.getsockname()[1]}), 2)
-    print(json.dumps("connected"))
-except OSError as error:
-    print(json.dumps(errno.errorcode[error.errno]))
-"""
-        assert caller.probe(code, loopback=True) == "ECONNREFUSED"
-
-
 def test_no_host_files(caller: Caller) -> None:
     root = "bin build dev etc hermetic proc tmp"
     assert " ".join(caller.output(caller.shell("ls -A /")).split()) == root

@@ -150,12 +150,8 @@ def test_signals_and_exit_statuses_are_told_apart(caller: Caller) -> None:
         assert (result["exit_status"], result["signal"]) == expected
 
 
-def test_time_and_memory_are_measured(caller: Caller) -> None:
-    script = "(i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done) & wait; sleep 0.2"
-    result = caller.run(caller.shell(script))["result"]
-    assert result["seconds"] > 0.2
-    assert result["user_seconds"] + result["system_seconds"] > 0.02
-    assert result["max_rss"] > 100_000
+def test_time_is_measured(caller: Caller) -> None:
+    assert caller.run(caller.shell("sleep 0.2"))["result"]["seconds"] > 0.2
 
 
 def test_no_core_dumps(caller: Caller) -> None:

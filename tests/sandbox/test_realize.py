@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from hermetic.cli import progress
-from hermetic.cli.realize import realize
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
 from hermetic.derivation.instantiate import Evaluator
-from hermetic.derivation.value import Build
+from hermetic.derivation.step import Step
 from hermetic.project import files
 from hermetic.realize.engine import Engine, Outcome
 from hermetic.realize.events import Event, Started
@@ -215,7 +214,7 @@ def test_out_link_is_a_gc_root_and_a_link(project: Project, tmp_path: Path) -> N
     link.write_text("precious")
     ran = project.run("realize", "app", "-o", str(link))
     assert (ran.code, link.read_text()) == (1, "precious")
-    assert f"{link}: exists and is no link" in ran.err
+    assert f"{link} exists and is not a link" in ran.err
 
 
 @pytest.mark.parametrize("there_before", [False, True])
@@ -225,7 +224,7 @@ def test_what_was_realized_is_kept_until_the_command_has_ended(project: Project,
     if there_before:
         project.realized("app")
     session = Session(str(project.root), str(project.store))
-    name = realize(session, ["app"])["app"]
+    name = session.realize(["app"]).outputs["app"].object
     project.ok("gc")
     assert session.store.intact(name)
     session.close()
@@ -266,7 +265,7 @@ def test_two_processes_that_realize_the_same_target_build_it_once(project: Proje
     assert "building" not in err_other
     assert f"waiting for app-1 (x86_64): process {first.pid}: " in err_other
     assert "realize app" in err_other
-    assert "by another process app-1 (x86_64)" in err_other
+    assert "app-1 (x86_64): finished by another process (" in err_other
 
 
 def test_one_who_waits_for_a_process_that_is_killed_builds_itself(project: Project) -> None:
@@ -290,14 +289,12 @@ class Counting(LocalExecutor):
         self.now = self.most = 0
         self._count = threading.Lock()
 
-    def execute(
-        self, drv_id: str, drv: Build, inputs: Mapping[str, Path], work: Path, log: Path, timeout: int
-    ) -> Path:
+    def execute(self, step: Step, inputs: Mapping[str, Path], work: Path, log: Path) -> Path:
         with self._count:
             self.now += 1
             self.most = max(self.most, self.now)
         try:
-            return super().execute(drv_id, drv, inputs, work, log, timeout)
+            return super().execute(step, inputs, work, log)
         finally:
             with self._count:
                 self.now -= 1

@@ -71,5 +71,5 @@ def test_the_report_has_a_line_for_each_derivation(chain: Project) -> None:
 def test_a_report_for_which_there_is_no_folder_is_refused_before_the_work(chain: Project) -> None:
     ran = chain.run("verify", "--report", "/nowhere/at/all.md", "app")
     assert ran.code == 2
-    assert "--report /nowhere/at/all.md: there is no such folder" in ran.err
+    assert "--report /nowhere/at/all.md: no such directory" in ran.err
     assert not chain.objects("app")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from hermetic.gc import collection
 from hermetic.gc import plan as planning
 from hermetic.gc.plan import Options
 from hermetic.store.store import Store
+from tests.support.examples import TIMES
 from tests.support.stores import check, crash_at, ident, put
 
-EXAMPLES = int(os.environ.get("HERMETIC_TEST_EXAMPLES", "12"))
 options = st.sampled_from(
     [
         Options(),
@@ -139,7 +138,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = settings(
-    max_examples=EXAMPLES,
+    max_examples=12 * TIMES,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -18,12 +18,13 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermetic.errors import ArchiveError, HermeticError, StoreError
 from hermetic.realize.cancel import Cancelled
 from hermetic.sources import archive
+from tests.support.examples import examples
 
 Entry = tarfile.TarInfo | tuple[str, bytes]
 
@@ -477,7 +478,7 @@ def fix_checksums(raw: bytearray) -> None:
             raw[at + 148 : at + 156] = b"%06o\0 " % sum(header)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(80)
 @given(st.data())
 def test_a_mutated_archive_unpacks_inside_or_is_refused_cleanly(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

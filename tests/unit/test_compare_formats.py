@@ -36,6 +36,7 @@ from hermetic.verify.compare.marshal import FIELDS_3_11, Node, parse
 from hermetic.verify.compare.model import Malformed, Scope, view
 from hermetic.verify.compare.pyc import compare_pyc
 from tests.support.artefacts import Elf, ar, bitcode
+from tests.support.examples import TIMES
 
 Compare = Callable[..., list[Difference]]
 NOW = int(time.time())
@@ -556,7 +557,7 @@ def mutations(draw: st.DrawFn, sample: bytes) -> bytes:
 def test_damaged_files_never_raise_and_are_always_told_apart(kind: str) -> None:
     sample = SAMPLES[kind]
 
-    @settings(max_examples=100, deadline=5000, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25 * TIMES, deadline=5000, suppress_health_check=list(HealthCheck))
     @given(mutations(sample), mutations(sample))
     @example(b"", sample)
     def run(left: bytes, right: bytes) -> None:
@@ -570,7 +571,7 @@ def test_damaged_files_never_raise_and_are_always_told_apart(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(READERS))
 def test_readers_of_formats_raise_nothing_but_malformed(kind: str) -> None:
-    @settings(max_examples=100, deadline=5000, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25 * TIMES, deadline=5000, suppress_health_check=list(HealthCheck))
     @given(mutations(SAMPLES[kind]))
     def run(damaged: bytes) -> None:
         with contextlib.suppress(Malformed, RecursionError):

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermetic import hashing
 from hermetic.errors import BuildFailure, StoreError
 from hermetic.gc import collection
 from hermetic.gc import plan as planning
@@ -107,17 +106,6 @@ def test_a_second_collection_finds_nothing(
     if derivations and sources:
         for reference in left:
             assert gone.isdisjoint(reference.inputs)
-
-
-def test_a_hundred_thousand_objects_are_planned_quickly() -> None:
-    """The mark is 3 s with reading them from the database; see benchmarks."""
-    names = [hashing.digest("x", b"%d" % n) for n in range(110_000)]
-    references = [made(n, *names[max(0, i - 3) : i]) for i, n in enumerate(names)]
-    objects = [info(n, used=i) for i, n in enumerate(names)]
-    start = time.monotonic()
-    result = planning.plan(objects, references, [names[9_999]], now=0)
-    assert len(result.delete) == 100_000
-    assert time.monotonic() - start < 5
 
 
 # -- carrying it out

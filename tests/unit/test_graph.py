@@ -7,12 +7,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermetic import hashing
 from hermetic.derivation import graph as graph_of
 from hermetic.derivation.value import Build, Derivation, Fetch, Unpack, build_key, derivation_id, inputs_of
+from tests.support.examples import examples
 
 Graph = dict[str, Derivation]
 
@@ -183,7 +184,7 @@ def test_a_digest_is_52_characters_that_any_file_system_can_hold(data: bytes) ->
 
 
 @given(st.permutations(["a", "b", "c", "d"]), st.permutations(["x", "y"]))
-@settings(max_examples=20)
+@examples(20)
 def test_the_order_in_which_inputs_were_put_is_in_no_key(inputs: list[str], sources: list[str]) -> None:
     first, other = build("n", sorted(inputs)), build("n", inputs)
     assert derivation_id(first) == derivation_id(other)

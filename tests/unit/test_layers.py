@@ -53,9 +53,20 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Full names of all that is imported anywhere, functions and type checking included."""
-    for node in ast.walk(tree):
+@functools.cache
+def nodes(name: str) -> list[ast.AST]:
+    """All that a module is made of."""
+    return list(ast.walk(modules()[name]))
+
+
+@functools.cache
+def imports(module: str) -> list[str]:
+    """Full names of all that a module imports anywhere, functions and type checking included."""
+    return list(_imports(module))
+
+
+def _imports(module: str) -> Iterator[str]:
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -70,9 +81,19 @@ def layer(name: str) -> str:
     return name.removeprefix("hermetic.").split(".")[0]
 
 
-def own_imports(tree: ast.AST) -> set[str]:
+def own_imports(module: str) -> set[str]:
     known = {layer(name) for name in modules()}
-    return {layer(n) for n in imports(tree) if n.startswith("hermetic.") and layer(n) in known}
+    return {layer(n) for n in imports(module) if n.startswith("hermetic.") and layer(n) in known}
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` of a name or of attributes of a name; nothing for what is more than that."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else ""
+    return ""
 
 
 def test_every_module_has_its_layer() -> None:
@@ -83,7 +104,7 @@ def test_every_module_has_its_layer() -> None:
 def test_imports_point_one_way(name: str) -> None:
     if name != "__init__":
         allowed = set(LAYERS[: LAYERS.index(layer(name)) + 1])
-        assert own_imports(modules()[name]) <= allowed
+        assert own_imports(name) <= allowed
 
 
 def test_no_module_is_part_of_a_circle() -> None:
@@ -105,12 +126,14 @@ def test_no_module_is_part_of_a_circle() -> None:
 
 def needed(name: str) -> set[str]:
     """The modules that a module imports anywhere, but for type checking."""
-    tree = ast.parse(ast.unparse(modules()[name]))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
     found = set()
-    for node in ast.walk(tree):
+    left: list[ast.AST] = [modules()[name]]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING":
+            left += node.orelse
+            continue
+        left += ast.iter_child_nodes(node)
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:  # a module of a package, or a name that its `__init__` has
                 parts = f"{node.module}.{alias.name}".removeprefix("hermetic.")
@@ -121,13 +144,16 @@ def needed(name: str) -> set[str]:
 
 
 def test_the_package_itself_imports_nothing() -> None:
-    assert list(imports(modules()["__init__"])) == []
-    assert list(imports(modules()["cli.__init__"])) == []
+    """Where it is read; a public name is imported when it is first asked for."""
+    tree = modules()["__init__"]
+    now = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert now == []
+    assert imports("cli.__init__") == []
 
 
 def test_no_import_is_left_of_a_layer_that_does_not_exist() -> None:
-    for name, tree in modules().items():
-        for imported in imports(tree):
+    for name in modules():
+        for imported in imports(name):
             if imported.startswith("hermetic."):
                 parts = imported.split(".")[1:]
                 there = {".".join(parts), ".".join(parts[:-1]), f"{'.'.join(parts)}.__init__"}
@@ -151,47 +177,44 @@ def test_something_is_pure() -> None:
 
 @pytest.mark.parametrize("name", pure())
 def test_what_is_pure_knows_nothing_of_the_machine(name: str) -> None:
-    tree = modules()[name]
-    assert {i.split(".")[0] for i in imports(tree)} & EFFECTS == set()
-    opened = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "open"]
+    assert {i.split(".")[0] for i in imports(name)} & EFFECTS == set()
+    opened = [n for n in nodes(name) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "open"]
     assert opened == []
 
 
 @pytest.mark.parametrize("name", SERVER)
 def test_the_sandbox_server_needs_the_standard_library_alone(name: str) -> None:
-    for imported in imports(modules()[f"sandbox.{name}"]):
+    for imported in imports(f"sandbox.{name}"):
         own = (
             imported == "hermetic.sandbox"
             or imported.removeprefix("hermetic.sandbox.").split(".")[0] in SERVER
         )
         assert own or imported.split(".")[0] in sys.stdlib_module_names, imported
-    assert list(imports(modules()["sandbox.__init__"])) == []
+    assert imports("sandbox.__init__") == []
 
 
 def test_nobody_but_the_command_line_prints_or_exits() -> None:
     found = []
-    for name, tree in modules().items():
+    for name in modules():
         if layer(name) in ("cli", "__main__"):
             continue
-        for node in ast.walk(tree):
-            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        for node in nodes(name):
+            called = dotted(node.func) if isinstance(node, ast.Call) else ""
             said = called in ("print", "exit", "quit", "sys.exit", "breakpoint") or called.startswith(
                 "click."
             )
             # A module that is a program of its own, run in another process, has streams of its own.
             program = name == "store.hasher"
-            streams = isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr")
-            if (
-                said
-                or (streams and not program)
-                or (isinstance(node, ast.Raise) and "SystemExit" in ast.unparse(node))
-            ):
+            streams = dotted(node) in ("sys.stdout", "sys.stderr")
+            ends = isinstance(node, ast.Raise) and "SystemExit" in ast.unparse(node)
+            if said or (streams and not program) or ends:
                 found.append(f"{name}:{getattr(node, 'lineno', 0)}: {ast.unparse(node)}")
     assert found == []
 
 
 def test_only_the_sandbox_ends_processes_the_hard_way() -> None:
-    users = {name for name, tree in modules().items() if "os._exit" in ast.unparse(tree)}
+    users = {name for name in modules() if any(dotted(node) == "os._exit" for node in nodes(name))}
+    assert users, "the sandbox ends its forks so"
     assert {layer(name) for name in users} <= {"sandbox"}
 
 

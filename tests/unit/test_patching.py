@@ -9,11 +9,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermetic.errors import HermeticError, PatchError
 from hermetic.sources.patching import apply, apply_to_tree, parse
+from tests.support.examples import examples
 
 
 class Memory:
@@ -271,7 +272,7 @@ def test_a_symbolic_link_is_never_followed(tmp_path: Path) -> None:
 LINES = st.lists(st.sampled_from(["a", "b", "{", "}", "", "  x", "é"]), max_size=30)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(40)
 @given(LINES, LINES, st.integers(0, 4))
 def test_a_diff_of_two_files_turns_one_into_the_other(old: list[str], new: list[str], context: int) -> None:
     if old == new:
@@ -282,7 +283,7 @@ def test_a_diff_of_two_files_turns_one_into_the_other(old: list[str], new: list[
     assert result == {"f": "".join(after).encode()}
 
 
-@settings(max_examples=300, deadline=None)
+@examples(60)
 @given(st.data())
 def test_a_mutated_patch_applies_or_is_refused_cleanly(data: st.DataObject) -> None:
     whole = (
@@ -302,7 +303,7 @@ def test_a_mutated_patch_applies_or_is_refused_cleanly(data: st.DataObject) -> N
         pass
 
 
-@settings(max_examples=200, deadline=None)
+@examples(40)
 @given(st.text(max_size=300))
 def test_any_text_is_parsed_or_refused_cleanly(text: str) -> None:
     with contextlib.suppress(PatchError):

@@ -6,13 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermetic import hashing
 from hermetic.errors import HermeticError
 from hermetic.store import published
 from hermetic.store.published import Published, PublishedError, agreement, expected, parse
+from tests.support.examples import examples
 
 
 def digest(text: str) -> str:
@@ -116,7 +117,7 @@ def test_nothing_is_written_that_would_not_be_read() -> None:
         published.format([entry(name="a b")])
 
 
-@settings(max_examples=1000)
+@examples(100)
 @given(st.data())
 def test_damaged_lists_give_errors_never_tracebacks(data: st.DataObject) -> None:
     damaged = bytearray(GOOD)

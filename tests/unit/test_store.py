@@ -15,7 +15,7 @@ import pytest
 
 from hermetic import tree
 from hermetic.errors import BuildFailure, StoreError, UsageError
-from hermetic.store import flocks, integrity
+from hermetic.store import cache, flocks, integrity
 from hermetic.store.flocks import Stopped
 from hermetic.store.store import Store
 from tests.support.stores import (
@@ -291,22 +291,28 @@ def test_failed_builds_are_kept_when_asked(store: Store) -> None:
 # -- beside objects
 
 
-def test_evaluations_are_kept_and_bounded(store: Store) -> None:
-    store.put_eval("k/..", b"value")
-    assert store.get_eval("k/..") == b"value"
-    assert store.get_eval("other") is None
+def test_cached_values_are_kept_and_bounded(store: Store) -> None:
+    directory = store.layout.eval
+    cache.write(directory, "k/..", b"value")
+    assert cache.read(directory, "k/..") == b"value"
+    assert cache.read(directory, "other") is None
     for number in range(40):
-        store.put_eval(str(number), b"x")
-        os.utime(max(store.layout.eval.iterdir(), key=lambda p: p.stat().st_mtime_ns))
-    assert len(list(store.layout.eval.iterdir())) == 32
-    assert store.get_eval("39") == b"x"
+        cache.write(directory, str(number), b"x")
+        os.utime(max(directory.iterdir(), key=lambda p: p.stat().st_mtime_ns))
+    assert len(list(directory.iterdir())) == cache.KEPT
+    assert cache.read(directory, "39") == b"x"
 
 
-def test_a_damaged_evaluation_is_none(store: Store) -> None:
-    store.put_eval("k", b"value" * 100)
+def test_a_damaged_cached_value_is_none(store: Store) -> None:
+    cache.write(store.layout.eval, "k", b"value" * 100)
     (path,) = store.layout.eval.iterdir()
     os.truncate(path, 100)
-    assert store.get_eval("k") is None
+    assert cache.read(store.layout.eval, "k") is None
+
+
+def test_what_cannot_be_cached_is_no_error(tmp_path: Path) -> None:
+    cache.write(tmp_path / "missing", "k", b"value")
+    assert cache.read(tmp_path / "missing", "k") is None
 
 
 def test_logs_are_found_by_label(store: Store) -> None:

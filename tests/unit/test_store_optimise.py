@@ -11,7 +11,7 @@ from hermetic.gc import collection
 from hermetic.store import integrity
 from hermetic.store.optimising import optimise
 from hermetic.store.store import Store
-from tests.support.stores import ONLY_ROOTS, STEP, WRITES, as_ordinary_user, check, crash_at, put
+from tests.support.stores import ONLY_ROOTS, as_ordinary_user, check
 
 BIG = b"the same in all of them\n" * 10_000
 
@@ -122,20 +122,6 @@ def test_a_closer_look_does_not_undo_it(store: Store) -> None:
     assert store.intact(a)
     assert store.intact(b)
     assert inode(store, a) == inode(store, b)
-
-
-def test_a_kill_at_any_instant_leaves_all_objects_right(tmp_path: Path) -> None:
-    tried = 0
-    for call in range(1, 10_000, STEP):
-        path = tmp_path / str(call)
-        with Store.open(path) as store:
-            names = [*fill(store, "a", "b"), put(store, "c")]
-        tried += 1
-        crashed = crash_at(call, lambda path=path: optimise(Store.open(path)), only=WRITES | {"link"})  # type: ignore[misc]
-        check(path, *names).close()
-        if not crashed:
-            break
-    assert tried > 10
 
 
 def test_an_ordinary_user_can_do_it(open_folder: Path) -> None:

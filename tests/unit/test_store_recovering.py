@@ -10,7 +10,7 @@ import pytest
 
 from hermetic.store import integrity
 from hermetic.store.store import Store
-from tests.support.stores import ALTERATIONS, STEP, WRITES, check, crash_at, ended, forked, ident, put
+from tests.support.stores import ALTERATIONS, check, ended, forked, ident, put
 
 
 def log_of(path: Path) -> Path:
@@ -84,18 +84,3 @@ def test_a_realisation_that_is_registered_is_left_as_it_is(tmp_path: Path) -> No
     os.truncate(log_of(path), 0)
     with Store.open(path) as store:
         assert [r for r in store.realisations() if r.object == name] == before
-
-
-def test_a_kill_while_recovering_is_no_harm(tmp_path: Path) -> None:
-    tried = 0
-    for call in range(1, 10_000, STEP):
-        path = tmp_path / str(call) / "store"
-        path.parent.mkdir()
-        names = killed_with(path, "a", "b")
-        os.truncate(log_of(path), 0)
-        tried += 1
-        crashed = crash_at(call, lambda path=path: Store.open(path), only=WRITES)  # type: ignore[misc]
-        check(path, *names).close()
-        if not crashed:
-            break
-    assert tried > 3

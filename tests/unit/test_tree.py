@@ -8,18 +8,18 @@ import socket
 import stat
 import struct
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermetic import tree
 from hermetic.errors import StoreError
 from hermetic.tree import Entry, Manifest
+from tests.support.examples import examples
 
 
 def make(root: Path, content: dict[str, bytes | str | None]) -> Path:
@@ -340,7 +340,7 @@ def test_remove_takes_trees_deeper_than_any_path_name(tmp_path: Path) -> None:
     root = tmp_path / "t"
     root.mkdir()
     folder = os.open(root, os.O_RDONLY)
-    for _ in range(1500):
+    for _ in range(600):  # of nine characters; a path name holds 4,096
         os.mkdir("confdir3", dir_fd=folder)
         below = os.open("confdir3", os.O_RDONLY, dir_fd=folder)
         os.close(folder)
@@ -382,7 +382,7 @@ def test_a_file_that_grows_while_it_is_read_is_an_error(tmp_path: Path) -> None:
         hash_file(os.fsencode(path), 1001)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(15)
 @given(
     st.dictionaries(
         st.lists(st.sampled_from(["a", "b", "c-d", "a.x"]), min_size=1, max_size=3).map("/".join),
@@ -455,13 +455,3 @@ def test_a_copy_that_is_listed_refuses_special_files(tmp_path: Path) -> None:
     os.mkfifo(root / "d" / "odd")
     with pytest.raises(StoreError, match=rf"{root}/d/odd is a fifo"):
         tree.copy_and_scan(root, tmp_path / "copy")
-
-
-def test_twenty_thousand_small_files_are_quick(tmp_path: Path) -> None:
-    """The mark is 1.5 s on tmpfs; ten times that here, for slow disks and busy machines."""
-    make(tmp_path / "t", {f"{i // 100}/{i}": b"%d" % i * 300 for i in range(20_000)})
-    start = time.monotonic()
-    tree.copy_and_scan(tmp_path / "t", tmp_path / "copy")
-    tree.canonicalise_and_scan(tmp_path / "t")
-    assert time.monotonic() - start < 15
-    tree.remove(tmp_path / "t")

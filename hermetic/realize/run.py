@@ -1,0 +1,86 @@
+"""One run: joins a store, an executor, a fetcher and the engine. Whoever may have to build starts here."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hermetic.derivation.graph import Work
+from hermetic.project.lock import Pin
+from hermetic.realize.engine import Engine
+from hermetic.realize.events import Event, Listener, Notice, Transfer
+from hermetic.realize.jobserver import Jobserver
+from hermetic.realize.local import LocalExecutor
+from hermetic.realize.steps import Steps
+from hermetic.store.store import Store
+
+if TYPE_CHECKING:
+    from hermetic.sources.fetch import Fetcher
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run is carried out. Nothing here has an influence on what is built.
+
+    Attributes:
+        jobs: cores to use; None for all.
+        keep_going: after a failure go on with what does not depend on it.
+        keep_failed: keep the work directory of a build that fails.
+        offline: download nothing.
+    """
+
+    jobs: int | None = None
+    keep_going: bool = False
+    keep_failed: bool = False
+    offline: bool = False
+
+
+@contextmanager
+def engine(
+    store: Store, work: Work, settings: Settings, listener: Listener | None = None
+) -> Iterator[Engine]:
+    """An engine for one piece of work. At the end of the block its processes and its protection are gone.
+
+    Args:
+        listener: told of everything that happens, from several threads.
+    """
+    tell = listener or _nobody
+    with store.workspace("run") as space:
+        jobserver = Jobserver(space / "jobserver", settings.jobs or os.cpu_count() or 1)
+        executor = LocalExecutor(jobserver, tell)
+        steps = Steps(
+            store,
+            executor,
+            lambda stop: _fetcher(store, work, settings.offline, tell, stop),
+            tell,
+            offline=settings.offline,
+            keep_failed=settings.keep_failed,
+        )
+        try:
+            yield Engine(steps, work, jobserver, keep_going=settings.keep_going, listener=tell)
+        finally:
+            steps.close()
+            executor.close()
+            jobserver.close()
+
+
+def _fetcher(store: Store, work: Work, offline: bool, tell: Listener, stop: threading.Event) -> Fetcher:
+    from hermetic.sources.fetch import Fetcher  # slow to load, and most runs fetch nothing
+
+    drv_ids = {step.pin: step.drv_id for step in work.steps.values() if step.pin is not None}
+
+    def progress(pin: Pin, done: int, total: int, mirror: str) -> None:
+        tell(Transfer(drv_ids[pin], done, total, mirror))
+
+    def notice(pin: Pin, line: str) -> None:
+        tell(Notice(drv_ids[pin], f"{pin.name}-{pin.version}", line))
+
+    return Fetcher(store.layout.downloads, offline=offline, progress=progress, notice=notice, cancel=stop)
+
+
+def _nobody(event: Event) -> None:
+    """The listener where nobody listens."""

@@ -1,0 +1,341 @@
+"""What the command line and Python programs do with a project and a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hermetic.errors import UsageError
+from hermetic.project import worktree
+from hermetic.session.opened import Opened
+from hermetic.session.outcome import Failure, Output, Realized
+
+if TYPE_CHECKING:
+    from hermetic.derivation.graph import Work
+    from hermetic.derivation.instantiate import Instance
+    from hermetic.derivation.step import Step
+    from hermetic.gc.collection import Outcome as Collected
+    from hermetic.gc.collection import Progress
+    from hermetic.gc.plan import Options as GcOptions
+    from hermetic.gc.plan import Plan
+    from hermetic.project.lock import Lock
+    from hermetic.realize.engine import Outcome
+    from hermetic.realize.events import Listener
+    from hermetic.realize.run import Settings
+    from hermetic.sources import update
+    from hermetic.store.published import Agreement, Published
+    from hermetic.verify.verdict import Report
+
+
+class Session(Opened):
+    """One project and one store.
+
+    The project's files are read once for each revision: a session does not see later edits. What it realizes
+    is kept from collection until it is closed. Use it from one thread at a time.
+    """
+
+    # -- realizing
+
+    def pending(self, targets: Iterable[str]) -> list[Step]:
+        """What may have to be fetched, unpacked or built for targets, inputs first."""
+        from hermetic.derivation import graph
+
+        work = graph.merge(self.instances(targets))
+        todo = graph.pending(work.derivations, work.roots.values(), lambda d: self._there(d) is not None)
+        return [work.steps[drv_id] for drv_id in todo]
+
+    def realize(
+        self,
+        targets: Iterable[str],
+        *,
+        jobs: int | None = None,
+        keep_going: bool = False,
+        keep_failed: bool = False,
+        offline: bool = False,
+        listener: Listener | None = None,
+    ) -> Realized:
+        """Build targets, or find them built. Their objects are kept from collection until the session ends.
+
+        Args:
+            jobs: cores to use; None for all.
+            keep_going: after a failure go on with what does not depend on it.
+            keep_failed: keep the work directory of a build that fails.
+            offline: download nothing.
+            listener: told of what goes on, from several threads. It is not called when all is built.
+
+        Raises:
+            HermeticError: the first failure, unless `keep_going`.
+        """
+        instances = self.instances(targets)
+        objects = self._all_there(instances)
+        if objects is not None:
+            return Realized(self._outputs(instances, objects))
+        from hermetic.derivation import graph
+        from hermetic.realize.run import Settings
+
+        settings = Settings(jobs=jobs, keep_going=keep_going, keep_failed=keep_failed, offline=offline)
+        work = graph.merge(instances)
+        outcome = self._run(work, settings, listener)
+        return Realized(
+            self._outputs(instances, outcome.objects),
+            tuple(Failure(d, work.steps[d].label, error) for d, error in outcome.failures.items()),
+            tuple(work.steps[d].label for d in outcome.skipped),
+        )
+
+    def realize_inputs(
+        self, target: str, *, jobs: int | None = None, listener: Listener | None = None
+    ) -> dict[str, Path]:
+        """Realize what the build of a target needs, but not the build itself.
+
+        Returns:
+            derivation id to path of the store object.
+        """
+        from hermetic.derivation.value import inputs_of
+
+        instance = self.instantiate(target)
+        needed = inputs_of(instance.graph[instance.graph.root])
+        objects = self._realize_derivations([instance], needed, jobs, listener)
+        return {drv_id: self.store.path(name) for drv_id, name in objects.items()}
+
+    def _realize_derivations(
+        self, instances: list[Instance], wanted: Iterable[str], jobs: int | None, listener: Listener | None
+    ) -> dict[str, str]:
+        """Realize some derivations of targets' graphs; derivation id to store object."""
+        from hermetic.derivation import graph
+        from hermetic.realize.run import Settings
+
+        work = msgspec.structs.replace(graph.merge(instances), roots={drv_id: drv_id for drv_id in wanted})
+        return self._run(work, Settings(jobs=jobs), listener).objects
+
+    def _run(self, work: Work, settings: Settings, listener: Listener | None) -> Outcome:
+        from hermetic.realize import run
+
+        with run.engine(self.store, work, settings, listener) as engine:
+            outcome = engine.run()
+            self.store.keep(*outcome.objects.values())  # what follows uses them: a link, a program that runs
+        return outcome
+
+    def _there(self, drv_id: str) -> str | None:
+        """The store object of a derivation, if it is there and whole; kept from collection from now on."""
+        found = self.store.realisation(drv_id)
+        if found is None:
+            return None
+        self.store.keep(found.object)
+        return found.object if self.store.intact(found.object) else None
+
+    def _all_there(self, instances: list[Instance]) -> dict[str, str] | None:
+        """The objects of all targets if they are there; noted for `store.quick`, which answers next time."""
+        objects: dict[str, str] = {}
+        for instance in instances:
+            found = self._there(instance.graph.root)
+            if found is None:
+                return None
+            objects[instance.target.label] = found
+        for target, name in objects.items():
+            if "@" not in target:
+                self.store.put_answer(self.fingerprint(), target, name)
+        return objects
+
+    def _outputs(self, instances: list[Instance], objects: dict[str, str]) -> dict[str, Output]:
+        return {
+            label: Output(label, i.graph.root, objects[label], self.store.path(objects[label]))
+            for i in instances
+            if (label := i.target.label) in objects
+        }
+
+    # -- verifying
+
+    def verify(
+        self,
+        targets: Iterable[str],
+        *,
+        closure: bool = False,
+        rounds: int = 1,
+        jobs: int | None = None,
+        perturb: Collection[str] | None = None,
+        keep: str | os.PathLike[str] | None = None,
+        listener: Listener | None = None,
+    ) -> Report:
+        """Rebuild targets under varied conditions and compare with the store, bit for bit.
+
+        Args:
+            closure: every build below the targets, too.
+            rounds: how often each is rebuilt.
+            jobs: cores to use; None for all.
+            perturb: which conditions vary (`hermetic.verify.perturb.NAMES`); None for all.
+            keep: directory in which both trees of what differs are left; None to leave nothing.
+            listener: told of what goes on, from several threads.
+
+        Returns:
+            a verdict for each rebuild. A rebuild that differs or fails is a verdict, not an error.
+
+        Raises:
+            HermeticError: a target cannot be realized, or there is nothing to rebuild.
+        """
+        from hermetic.derivation import graph
+        from hermetic.verify import perturb as perturbing
+        from hermetic.verify.rebuild import Rebuilder
+        from hermetic.verify.verdict import Report
+
+        varied = perturbing.Perturbations() if perturb is None else perturbing.exactly(perturb)
+        instances = self.instances(targets)
+        work = graph.merge(instances)
+        roots = list(work.roots.values())
+        scope = graph.closure(work.derivations, roots) if closure else roots
+        builds = {d: work.steps[d] for d in scope if work.steps[d].kind == "build"}
+        if not builds:
+            raise UsageError(
+                f"{', '.join(work.roots)}: there is nothing to rebuild",
+                hint="fetched and unpacked sources are verified by their hashes in flake-like.lock",
+            )
+        everything = graph.closure(work.derivations, builds)
+        objects = self._realize_derivations(instances, everything, jobs, listener)
+        rebuilder = Rebuilder(
+            self.store,
+            builds,
+            objects,
+            varied,
+            listener or (lambda event: None),
+            jobs=jobs or os.cpu_count() or 1,
+            keep=Path(keep).absolute() if keep is not None else None,
+        )
+        verdicts = rebuilder.run(rounds, lambda verdict: None)
+        return Report(", ".join(work.roots), tuple(sorted(varied.on)), tuple(verdicts))
+
+    def accept(self, report: Report) -> list[str]:
+        """Write the content hashes that were verified to the lock; see `verify.expectation.accept`."""
+        from hermetic.verify import expectation
+
+        return expectation.accept(self.root / worktree.LOCK_FILE, self.store, report)
+
+    def published(self, targets: Iterable[str]) -> list[Published]:
+        """What this store holds of the targets' builds, in the form in which it is published."""
+        from hermetic.verify import agreement
+
+        return agreement.ours(self.existing_store, self.instances(targets))
+
+    def agreement(self, targets: Iterable[str], source: str) -> Agreement:
+        """Compare the targets' builds in this store with what others have published. Nothing is built.
+
+        Args:
+            source: another store's directory, a directory with a list, a list, or the URL of one.
+
+        Raises:
+            HermeticError: it cannot be read, or is not valid.
+        """
+        from hermetic.store import published
+        from hermetic.verify import agreement
+
+        mine = agreement.ours(self.store, self.instances(targets))
+        asked = {entry.drv for entry in mine}
+        return published.agreement(mine, [entry for entry in agreement.theirs(source) if entry.drv in asked])
+
+    # -- the lock
+
+    @property
+    def lock(self) -> Lock:
+        """What `flake-like.lock` pins and expects now.
+
+        Raises:
+            LockError: it is not valid.
+        """
+        from hermetic.sources import update
+
+        return update.load(self.root / worktree.LOCK_FILE)
+
+    def update_lock(
+        self,
+        name: str,
+        *,
+        to: str | None = None,
+        mirrors: tuple[str, ...] = (),
+        note: Callable[[str], None] = lambda line: None,
+    ) -> list[str]:
+        """Pin a source in another version; see `sources.update.update` for arguments and errors.
+
+        Returns:
+            the changes of the lock, one a line.
+        """
+        from hermetic.project import lock as locks
+        from hermetic.sources import update
+        from hermetic.sources.fetch import Fetcher
+
+        old = self.lock
+        new = update.update(
+            old, name, Fetcher(self.store.layout.downloads), to=to, mirrors=mirrors, note=note
+        )
+        if new != old:
+            update.save(self.root / worktree.LOCK_FILE, new)
+        return locks.diff(old, new)
+
+    def check_lock(self, names: Collection[str] = (), *, tell: Callable[[update.Report], None]) -> None:
+        """Download sources from every mirror and compare.
+
+        Args:
+            names: of the sources; none for all. tell: called with what each mirror serves.
+
+        Raises:
+            HashMismatch: a mirror serves other bytes than are pinned.
+            LockError: a source has no mirror that answers, or the lock is not valid.
+        """
+        from hermetic.sources import update
+        from hermetic.sources.fetch import Fetcher
+
+        lock = self.lock
+        for name in names:
+            lock.pin(name)  # an unknown name is an error, with a suggestion
+        pins = [pin for pin in lock.pins() if not names or pin.name in names]
+        reports = []
+        for report in update.check(pins, Fetcher(self.store.layout.downloads)):
+            tell(report)
+            reports.append(report)
+        update.conclude(reports)
+
+    # -- collecting garbage
+
+    def garbage(self, options: GcOptions | None = None, *, keep_seeds: bool = True) -> Plan:
+        """What a collection would delete now.
+
+        Args:
+            options: what is kept beside the roots (`hermetic.gc.plan.Options`).
+            keep_seeds: the seeds that the project pins are roots, too.
+        """
+        from hermetic.gc import collection
+
+        return collection.plan(self.existing_store, self._gc_options(options, keep_seeds))
+
+    def collect_garbage(
+        self,
+        options: GcOptions | None = None,
+        *,
+        keep_seeds: bool = True,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Collected:
+        """Delete what nothing keeps, and what dead processes have left. Arguments as in `garbage`.
+
+        Raises:
+            StoreError: something cannot be deleted.
+        """
+        from hermetic.gc import collection
+
+        options = self._gc_options(options, keep_seeds)
+        return collection.collect_garbage(self.existing_store, options, progress=progress)
+
+    def why_live(self, name: str) -> list[str] | None:
+        """Why a store object is not garbage: the root in words, then objects, each made from the next.
+
+        None: nothing keeps it.
+        """
+        from hermetic.gc import collection
+
+        return collection.why_live(self.existing_store, name, self._gc_options(None, True))
+
+    def _gc_options(self, options: GcOptions | None, keep_seeds: bool) -> GcOptions:
+        from hermetic.gc.plan import Options
+
+        pinned = frozenset(self.pinned_seeds() if keep_seeds else ())
+        return msgspec.structs.replace(options or Options(), pinned=pinned)

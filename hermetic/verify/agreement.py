@@ -1,0 +1,95 @@
+"""What others have published, and what this store holds of the same derivations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from hermetic import filesystem
+from hermetic.derivation import graph
+from hermetic.derivation.instantiate import Instance
+from hermetic.derivation.value import Build
+from hermetic.errors import HermeticError
+from hermetic.store import published
+from hermetic.store.names import content_hash_of
+from hermetic.store.published import Published
+from hermetic.store.store import Store
+
+LIST: Final = "realisations.jsonl"  # name of the list in a publisher's directory
+_SECONDS: Final = 60.0  # time limit for a list over the network
+
+
+def ours(store: Store, instances: Iterable[Instance]) -> list[Published]:
+    """What a store holds of the targets' closures, builds only."""
+    found: dict[str, Published] = {}
+    for instance in instances:
+        derivations = instance.graph.derivations
+        for drv_id in graph.closure(derivations, [instance.graph.root]):
+            drv, realisation = derivations[drv_id], store.realisation(drv_id)
+            if isinstance(drv, Build) and realisation is not None:
+                found[drv_id] = Published(
+                    drv=drv_id,
+                    target=instance.target.label,
+                    name=drv.name,
+                    version=drv.version,
+                    system=drv.system,
+                    object=content_hash_of(realisation.object),
+                )
+    return list(found.values())
+
+
+def theirs(source: str) -> list[Published]:
+    """Read a list of realisations, or take one from another store.
+
+    Args:
+        source: another store's directory, a directory with a list, a list, or the address of one.
+
+    Raises:
+        HermeticError: it cannot be read, or is not valid.
+    """
+    if source.startswith(("https://", "http://")):
+        return published.parse(_download(source), source)
+    path = Path(source)
+    if (path / ".hermetic").is_dir():
+        return _of_store(path)
+    if path.is_dir():
+        path = path / LIST
+    try:
+        return published.parse(filesystem.whole(str(path), published.MAX_BYTES), str(path))
+    except OSError as error:
+        raise HermeticError(
+            f"cannot read realisations from {source}: {error.strerror}",
+            hint=f"give another store, a directory with {LIST}, such a file, or its URL",
+        ) from error
+
+
+def _of_store(path: Path) -> list[Published]:
+    with Store.open(path, create=False, read_only=True) as store:
+        return [
+            Published(
+                drv=r.drv_id,
+                target=r.name,
+                name=r.name,
+                version=r.version,
+                system=r.system or None,
+                object=content_hash_of(r.object),
+            )
+            for r in store.realisations()
+        ]
+
+
+def _download(address: str) -> bytes:
+    import httpx
+
+    try:
+        with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as answer:
+            answer.raise_for_status()
+            data = b""
+            for chunk in answer.iter_bytes():
+                data += chunk
+                if len(data) > published.MAX_BYTES:
+                    raise HermeticError(f"{address}: larger than {published.MAX_BYTES:,} bytes")
+            return data
+    except httpx.HTTPError as error:
+        raise HermeticError(f"cannot download {address}: {error}") from error
