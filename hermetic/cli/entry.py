@@ -12,6 +12,7 @@ import sys
 from hermetic.cli import shown
 from hermetic.cli.streams import let_go_of_stdout
 from hermetic.project import worktree
+from hermetic.sandbox import server
 from hermetic.store import quick
 
 
@@ -20,16 +21,56 @@ def main() -> None:
     text = known(sys.argv[1:])
     if text is None:
         gc.set_threshold(50_000)  # thousands of derivations, and little garbage: the default looks too often
+        _whole(sys.argv[1:])
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        let_go_of_stdout()
+        sys.exit(1)
+
+
+def _whole(args: list[str]) -> None:
+    simple = _simple(args)
+    if simple is not None and simple[2] != "show":
+        server.start_early()
+    _load_msgspec()
+    if simple is None or simple[2] == "show" or os.environ.get("HERMETIC_DEBUG"):
         from hermetic.cli.main import main as whole
 
         whole()
     else:
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            let_go_of_stdout()
-            sys.exit(1)
+        from hermetic.cli import plain
+
+        plain.main(*simple)
+
+
+def _load_msgspec() -> None:
+    """Load it without `typing_extensions`, of which it uses what our oldest Python has in `typing`.
+
+    That module loads `inspect` and more: a tenth of the time of a small build.
+    """
+    name = "typing_extensions"
+    absent = name not in sys.modules
+    if absent:
+        sys.modules[name] = None  # type: ignore[assignment]
+    import msgspec  # noqa: F401
+
+    if absent:
+        del sys.modules[name]
+
+
+def _simple(args: list[str]) -> tuple[str | None, str | None, str, list[str]] | None:
+    """Project, store, command and targets of a command line that has no other options; None for any other."""
+    settings: dict[str, str | None] = {"--project": None, "--store": os.environ.get("HERMETIC_STORE") or None}
+    rest = list(args)
+    while len(rest) > 1 and rest[0] in settings:
+        settings[rest[0]] = rest[1]
+        del rest[:2]
+    if len(rest) < 2 or rest[0] not in ("realize", "show", "verify") or any(a.startswith("-") for a in rest):
+        return None
+    return settings["--project"], settings["--store"], rest[0], rest[1:]
 
 
 def known(args: list[str]) -> str | None:
@@ -37,21 +78,17 @@ def known(args: list[str]) -> str | None:
 
     None for everything else.
     """
-    settings = {"--project": os.getcwd(), "--store": os.environ.get("HERMETIC_STORE", "")}
-    rest = list(args)
-    while len(rest) > 1 and rest[0] in settings:
-        settings[rest[0]] = os.path.join(os.getcwd(), rest[1])
-        del rest[:2]
-    command, targets = rest[:1], rest[1:]
-    if command not in (["realize"], ["show"]) or not targets or any(t.startswith("-") for t in targets):
+    simple = _simple(args)
+    if simple is None or simple[2] == "verify":
         return None
-    project = worktree.root_above(os.path.realpath(settings["--project"]))
+    named, place, command, targets = simple
+    project = worktree.root_above(os.path.realpath(named or os.getcwd()))
     if project is None:
         return None
-    store = os.path.join(os.getcwd(), settings["--store"] or f"{project}/store")
+    store = os.path.join(os.getcwd(), place or f"{project}/store")
     if os.path.normpath(store) != store:
         return None
-    if command == ["show"]:
+    if command == "show":
         return shown.text(project, store, targets[0]) if len(targets) == 1 else None
     paths = quick.objects(project, store, dict.fromkeys(targets))
     return None if paths is None else "".join(f"{path}\n" for path in paths)

@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hermetic.verify.compare import BuildFacts, Difference, compare_trees, describe, to_json
+from hermetic.verify.compare.model import BuildFacts, Difference
+from hermetic.verify.compare.render import describe, to_json
+from hermetic.verify.compare.tree import compare_trees
 
 Compare = Callable[..., list[Difference]]
 

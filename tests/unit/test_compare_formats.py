@@ -26,15 +26,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hermetic.verify.compare import BuildFacts, Difference, compare_trees, describe
 from hermetic.verify.compare.archive import compare_ar, compare_tar, compare_zip
 from hermetic.verify.compare.bitcode import compare_bitcode
 from hermetic.verify.compare.compressed import compare_bzip2, compare_gzip, compare_xz
 from hermetic.verify.compare.content import compare_content
 from hermetic.verify.compare.elf import compare_elf
 from hermetic.verify.compare.marshal import FIELDS_3_11, Node, parse
-from hermetic.verify.compare.model import Malformed, Scope, view
+from hermetic.verify.compare.model import BuildFacts, Difference, Malformed, Scope, view
 from hermetic.verify.compare.pyc import compare_pyc
+from hermetic.verify.compare.render import describe
+from hermetic.verify.compare.tree import compare_trees
 from tests.support.artefacts import Elf, ar, bitcode
 from tests.support.examples import TIMES
 

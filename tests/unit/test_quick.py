@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hermetic.cli import entry, main, shown
+from hermetic.cli import entry, main, plain, shown
 from hermetic.project import worktree
 from hermetic.store import quick
 from hermetic.store.store import Store
@@ -149,3 +149,24 @@ def test_files_are_read_whole_whatever_their_size(project: Path, size: int) -> N
     assert files["derivations/other/large"] == b"x" * size
     (project / "derivations/other/large").write_bytes(b"x" * size + b"y")
     assert worktree.fingerprint(worktree.read(str(project))) != worktree.fingerprint(files)
+
+
+@pytest.mark.parametrize("args", [["realize", "nope"], ["verify", "nope"], ["verify", "app@nowhere"]])
+def test_a_simple_command_line_ends_like_any_other(
+    project: Path, capsys: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    code = main.run(["--project", str(project), *args])
+    expected = capsys.readouterr()
+    simple = entry._simple(["--project", str(project), *args])
+    assert simple == (str(project), os.environ.get("HERMETIC_STORE"), args[0], args[1:])
+    with pytest.raises(SystemExit) as ended:
+        plain.main(*simple)
+    assert (ended.value.code, capsys.readouterr()) == (code, expected)
+    assert code != 0
+
+
+@pytest.mark.parametrize("args", [["-v", "app"], ["app", "--keep-going"], ["--help"], ["app", "-j", "1"], []])
+def test_options_are_left_to_the_parser(args: list[str]) -> None:
+    assert entry._simple(["realize", *args]) is None
+    assert entry._simple(["--debug", "realize", "app"]) is None
+    assert entry._simple(["gc", "app"]) is None
