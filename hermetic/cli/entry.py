@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
-from hermetic.cli import shown
+from hermetic.cli import shown, startup
 from hermetic.cli.streams import let_go_of_stdout
 from hermetic.project import worktree
 from hermetic.sandbox import server
@@ -20,7 +19,6 @@ def main() -> None:
     """Entry point of the `hermetic` command."""
     text = known(sys.argv[1:])
     if text is None:
-        gc.set_threshold(50_000)  # thousands of derivations, and little garbage: the default looks too often
         _whole(sys.argv[1:])
         return
     try:
@@ -35,7 +33,7 @@ def _whole(args: list[str]) -> None:
     simple = _simple(args)
     if simple is not None and simple[2] != "show":
         server.start_early()
-    _load_msgspec()
+    startup.prepare()
     if simple is None or simple[2] == "show" or os.environ.get("HERMETIC_DEBUG"):
         from hermetic.cli.main import main as whole
 
@@ -44,21 +42,6 @@ def _whole(args: list[str]) -> None:
         from hermetic.cli import plain
 
         plain.main(*simple)
-
-
-def _load_msgspec() -> None:
-    """Load it without `typing_extensions`, of which it uses what our oldest Python has in `typing`.
-
-    That module loads `inspect` and more: a tenth of the time of a small build.
-    """
-    name = "typing_extensions"
-    absent = name not in sys.modules
-    if absent:
-        sys.modules[name] = None  # type: ignore[assignment]
-    import msgspec  # noqa: F401
-
-    if absent:
-        del sys.modules[name]
 
 
 def _simple(args: list[str]) -> tuple[str | None, str | None, str, list[str]] | None:
