@@ -11,6 +11,7 @@ from benchmarks.measure import Case
 from benchmarks.places import Nix, after, chains, copy, remove, work
 from hermetic import hashing
 from hermetic.store import records
+from hermetic.store.names import content_hash_of
 from hermetic.store.records import Info, Realisation
 from hermetic.store.store import Store
 
@@ -73,8 +74,8 @@ def _fill(path: Path, dead: int) -> None:
                 store.layout.object(name).write_bytes(data)
                 store.layout.manifest(name).write_bytes(data)
                 realisation = Realisation(
-                    drv_id=name[:52],
-                    build_key=name[:52],
+                    drv_id=content_hash_of(name),
+                    build_key=content_hash_of(name),
                     object=name,
                     name="thing",
                     version="1",

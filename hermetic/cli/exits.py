@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hermetic.cli.streams import let_go_of_stdout
-from hermetic.errors import HermeticError
+from hermetic.errors import HermeticError, UsageError
 
 _LONGEST: Final = 2000  # characters of one message
 
@@ -35,7 +35,7 @@ def code(command: Callable[[], int], *, debug: bool = False) -> int:
     try:
         return command()
     except HermeticError as error:
-        if debug:
+        if debug and not isinstance(error, UsageError):  # a wrong command line has no cause in the program
             raise
         report(error)
         return error.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+import msgspec
 
 from hermetic.cli.output import write_json
 from hermetic.cli.progress import counted, size
@@ -12,6 +13,7 @@ from hermetic.cli.usage import byte_count, days
 from hermetic.gc.collection import Progress
 from hermetic.gc.plan import Options, Plan
 from hermetic.session import Session
+from hermetic.store.leftovers import Leftovers
 
 
 @click.command()
@@ -50,11 +52,12 @@ def command(
     keep_seeds: bool,
     as_json: bool,
 ) -> None:
-    """Delete objects that no root keeps from the store, and what interrupted builds have left.
+    """Delete from the store all objects that no root keeps, and what interrupted builds have left.
 
     Roots are links made by `hermetic realize --out-link`, names given by `hermetic root add`, running
     hermetic processes, and the seeds of the project, which may be hard to download again. Kept work
-    directories of failed builds are deleted too, unless --keep-recent applies to them.
+    directories of failed builds and rejected downloads are deleted too, unless --keep-recent applies to
+    them. An unfinished download is deleted after seven days without progress.
     """
     options = Options(
         max_freed=max_freed,
@@ -64,10 +67,14 @@ def command(
     )
     plan = session.garbage(options, keep_seeds=keep_seeds)
     if as_json:
-        write_json({"delete": [i.name for i in plan.delete], "frees": plan.frees, "stays": plan.stays})
+        leftovers = msgspec.to_builtins(session.leftovers(options))
+        names = [info.name for info in plan.delete]
+        write_json({"delete": names, "frees": plan.frees, "stays": plan.stays, "leftovers": leftovers})
     else:
         _print(plan, dry_run)
     if dry_run:
+        if not as_json:
+            _print_leftovers(session.leftovers(options))
         return
     progress = _progress if sys.stderr.isatty() else None
     outcome = session.collect_garbage(options, keep_seeds=keep_seeds, progress=progress)
@@ -83,6 +90,19 @@ def _print(plan: Plan, dry_run: bool) -> None:
         f"{plan.live} kept by roots and {plan.kept} for other reasons, {size(plan.stays)}",
         file=sys.stderr,
     )
+
+
+def _print_leftovers(found: Leftovers) -> None:
+    kinds = {
+        "unregistered object": found.unregistered,
+        "dead workspace": found.workspaces,
+        "failed build": found.failed,
+        "download": found.downloads,
+        "other file": found.files,
+    }
+    counts = [counted(len(names), kind) for kind, names in kinds.items() if names]
+    if counts:
+        print(f"would remove {', '.join(counts)}: {size(found.size)}", file=sys.stderr)
 
 
 def _progress(progress: Progress) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from hermetic.realize.events import Listener
     from hermetic.realize.run import Settings
     from hermetic.sources import update
-    from hermetic.store.published import Agreement, Published
+    from hermetic.store.leftovers import Leftovers
+    from hermetic.store.published import Agreement
+    from hermetic.store.records import Published
     from hermetic.verify.verdict import Report
 
 
@@ -101,6 +103,52 @@ class Session(Opened):
         objects = self._realize_derivations([instance], needed, jobs, listener)
         return {drv_id: self.store.path(name) for drv_id, name in objects.items()}
 
+    def command_line(
+        self, target: str, *, program: str | None = None, listener: Listener | None = None
+    ) -> list[str]:
+        """Realize a target; how its program is started here, under the pinned emulator if it is foreign.
+
+        Args:
+            program: path in the output; None for the recipe's main program.
+
+        Raises:
+            HermeticError: the target cannot be realized, or has no such program.
+        """
+        from hermetic.session import program as programs
+
+        return programs.command_line(self, target, program, listener)
+
+    def failed_work(self, target: str) -> Path | None:
+        """The work directory of the last build of a target that failed and was kept (`keep_failed`)."""
+        from hermetic.realize import shell
+
+        return shell.failed_work(self.store, self._build_step(target))
+
+    def enter(self, target: str, *, script: str | None = None, work: Path | None = None) -> int:
+        """Run a shell in the sandbox of a target's build, on this process's terminal.
+
+        Args:
+            script: run this instead of an interactive shell.
+            work: a kept work directory (`failed_work`); None for a new one.
+
+        Returns:
+            the exit status.
+        """
+        from hermetic.realize import shell
+
+        step = self._build_step(target)
+        return shell.enter(self.store, step, self.realize_inputs(target), script=script, work=work)
+
+    def _build_step(self, target: str) -> Step:
+        graph = self.instantiate(target).graph
+        step = graph.steps[graph.root]
+        if step.kind == "build":
+            return step
+        raise UsageError(
+            f"{target} is unpacked, not built, and so has no sandbox",
+            hint=f"`hermetic realize {target}` prints where it is unpacked",
+        )
+
     def _realize_derivations(
         self, instances: list[Instance], wanted: Iterable[str], jobs: int | None, listener: Listener | None
     ) -> dict[str, str]:
@@ -125,11 +173,7 @@ class Session(Opened):
 
     def _there(self, drv_id: str) -> str | None:
         """The store object of a derivation, if it is there and whole; kept from collection from now on."""
-        found = self.store.realisation(drv_id)
-        if found is None:
-            return None
-        self.store.keep(found.object)
-        return found.object if self.store.intact(found.object) else None
+        return self.store.usable(self.store.realisation(drv_id))
 
     def _all_there(self, instances: list[Instance]) -> dict[str, str] | None:
         """The objects of all targets if they are there; noted for `store.quick`, which answers next time."""
@@ -216,7 +260,7 @@ class Session(Opened):
 
         return expectation.accept(self.root / worktree.LOCK_FILE, self.store, report)
 
-    def published(self, targets: Iterable[str]) -> list[Published]:
+    def published(self, targets: Iterable[str]) -> Sequence[Published]:
         """What this store holds of the targets' builds, in the form in which it is published."""
         from hermetic.verify import agreement
 
@@ -235,8 +279,10 @@ class Session(Opened):
         from hermetic.verify import agreement
 
         mine = agreement.ours(self.store, self.instances(targets))
-        asked = {entry.drv for entry in mine}
-        return published.agreement(mine, [entry for entry in agreement.theirs(source) if entry.drv in asked])
+        asked = {entry.drv_id for entry in mine}
+        return published.agreement(
+            mine, [entry for entry in agreement.theirs(source) if entry.drv_id in asked]
+        )
 
     # -- the lock
 
@@ -311,6 +357,12 @@ class Session(Opened):
         from hermetic.gc import collection
 
         return collection.plan(self.existing_store, self._gc_options(options, keep_seeds))
+
+    def leftovers(self, options: GcOptions | None = None) -> Leftovers:
+        """What a collection would delete now beside objects. Arguments as in `garbage`."""
+        from hermetic.gc import collection
+
+        return collection.leftovers(self.existing_store, self._gc_options(options, keep_seeds=False))
 
     def collect_garbage(
         self,

@@ -28,6 +28,7 @@ class Layout:
         root: the folder that holds the objects. meta: `.hermetic` in it.
         tmp: workspaces. trash: what waits to be deleted. failed: kept folders of failed builds.
         downloads: where downloads wait until they are whole; they survive an interruption.
+        rejected: downloads that are not what was expected, kept aside for a person to look at.
         reserve: a file of some size, so that a collection can write on a full disk once it is removed.
     """
 
@@ -48,6 +49,7 @@ class Layout:
         self.manifests = meta / "manifests"
         self.eval = meta / "eval"
         self.downloads = meta / "download"
+        self.rejected = self.downloads / "rejected"
         self.gc_lock = self.locks / "gc.lock"
         self.tmp_lock = self.locks / "tmp.lock"
         self.database_lock = self.locks / "db.lock"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hermetic.store.store import Store
 
 LOG_DAYS: Final = 7  # how long the log of a build stays that left nothing in the store
+DOWNLOAD_DAYS: Final = 7  # how long a download stays that nobody goes on with, or takes into the store
 _PART_DAYS: Final = 1 / 24
 
 
@@ -32,6 +33,7 @@ class Leftovers(msgspec.Struct, frozen=True):
         unregistered: objects in the store's folder that the database does not know: someone was killed while
             adding or deleting them.
         workspaces: folders of work whose process is dead. failed: kept folders of failed builds.
+        downloads: rejected ones, and those that nobody has gone on with for `DOWNLOAD_DAYS`.
         files: records, locks, logs and roots that mean nothing any more.
         size: bytes of all.
     """
@@ -39,6 +41,7 @@ class Leftovers(msgspec.Struct, frozen=True):
     unregistered: tuple[str, ...] = ()
     workspaces: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    downloads: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     size: int = 0
 
@@ -49,16 +52,19 @@ class Found(msgspec.Struct, frozen=True):
     unregistered: tuple[Path, ...]
     workspaces: tuple[Path, ...]
     failed: tuple[Path, ...]
+    downloads: tuple[Path, ...]
     files: tuple[Path, ...]
 
     def describe(self, store: Store) -> Leftovers:
         """In names and bytes. Walks over all of it: hold no lock meanwhile."""
+        everything = (*self.unregistered, *self.workspaces, *self.failed, *self.downloads, *self.files)
         return Leftovers(
             tuple(p.name for p in self.unregistered),
             tuple(p.name for p in self.workspaces),
             tuple(p.name for p in self.failed),
+            tuple(os.fspath(p.relative_to(store.layout.downloads)) for p in self.downloads),
             tuple(os.fspath(p.relative_to(store.layout.meta)) for p in self.files),
-            sum(map(size_of, (*self.unregistered, *self.workspaces, *self.failed, *self.files))),
+            sum(map(size_of, everything)),
         )
 
 
@@ -66,12 +72,13 @@ def find(store: Store, keep_recent: float | None) -> Found:
     """List them. The caller holds the collector's lock exclusively.
 
     Args:
-        keep_recent: days for which failed builds stay; None: not at all.
+        keep_recent: days for which failed builds and rejected downloads stay; None: not at all.
     """
     return Found(
         tuple(_unregistered(store)),
         tuple(workspaces.dead(store.layout)),
         tuple(_failed(store, keep_recent)),
+        tuple(_downloads(store, keep_recent)),
         tuple(_files(store)),
     )
 
@@ -85,19 +92,35 @@ def clear(store: Store, found: Found) -> None:
     for path in (*found.unregistered, *found.failed):
         with suppress(FileNotFoundError):
             workspaces.discard(store.layout, path)
+    for path in found.downloads:
+        _remove_unlocked(path, path.with_name(f"{path.name}.json"))  # where the first bytes of it came from
     for path in found.files:
         if path.parent == store.layout.locks:
-            _remove_lock(path)
+            _remove_unlocked(path)
         else:
             with translated(path, "remove"):
                 path.unlink(missing_ok=True)
 
 
-def _remove_lock(path: Path) -> None:
+def _remove_unlocked(path: Path, *beside: Path) -> None:
+    """Remove a file, and others that belong to it, unless a process holds its lock."""
     lock = flocks.try_folder(path)
-    if lock is not None:
-        path.unlink(missing_ok=True)
+    if lock is None:
+        return
+    try:
+        for one in (*beside, path):
+            with translated(one, "remove"):
+                one.unlink(missing_ok=True)
+    finally:
         os.close(lock)
+
+
+def _is_unlocked(path: Path) -> bool:
+    lock = flocks.try_folder(path)
+    if lock is None:
+        return False
+    os.close(lock)
+    return True
 
 
 def _unregistered(store: Store) -> Iterator[Path]:
@@ -110,10 +133,22 @@ def _unregistered(store: Store) -> Iterator[Path]:
 def _failed(store: Store, keep_recent: float | None) -> Iterator[Path]:
     for path in sorted(store.layout.failed.iterdir()):
         if workspaces.age_in_days(path) >= (keep_recent or 0):
-            lock = flocks.try_folder(path)  # who looks into it may hold its lock
-            if lock is not None:
-                os.close(lock)
+            if _is_unlocked(path):  # who looks into it may hold its lock
                 yield path
+
+
+def _downloads(store: Store, keep_recent: float | None) -> Iterator[Path]:
+    """A download that is under way is locked. A part's note beside it (`.json`) goes with it."""
+    layout = store.layout
+    if layout.downloads.is_symlink():  # what it leads to need not be the store's
+        return
+    for directory, days in ((layout.rejected, keep_recent or 0), (layout.downloads, DOWNLOAD_DAYS)):
+        for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+            with suppress(FileNotFoundError):
+                old = stat.S_ISREG(path.lstat().st_mode) and workspaces.age_in_days(path) >= days
+                note = path.suffix == ".json" and path.with_suffix("").exists()
+                if old and not note and _is_unlocked(path):
+                    yield path
 
 
 def _files(store: Store) -> Iterator[Path]:
@@ -134,9 +169,7 @@ def _files(store: Store) -> Iterator[Path]:
         if not path.exists() and workspaces.age_in_days(path) > LOG_DAYS:
             yield path
     for path in layout.locks.glob("*.build"):
-        lock = flocks.try_folder(path)
-        if lock is not None:
-            os.close(lock)
+        if _is_unlocked(path):
             yield path
     for folder in (layout.meta, layout.log, layout.eval, layout.roots, layout.roots / "auto"):
         yield from (path for path in folder.glob(".*.part*") if not _young_part(path))

@@ -1,7 +1,8 @@
 """A list of realisations as it is published: which derivation gave which store object. Pure.
 
-One JSON object a line (https://jsonlines.org), so that lists can be joined, sorted and compared with the
-usual tools. `verify --against` reads such lists of other stores; a lock file's `[expect.*]` is made from one.
+One JSON object a line (https://jsonlines.org). A line holds the fields of a store's record of a realisation
+(`.hermetic/realisations/`), but for those that differ from build to build. So equal results are equal lines:
+lists can be joined with `sort -u`, and compared with `comm` or `diff`. `verify --against` reads such lists.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import msgspec
 from hermetic.errors import HermeticError
 from hermetic.errors import did_you_mean
 from hermetic.project.toml import show_value
+from hermetic.store.names import label_in
+from hermetic.store.records import Published
 
 Verdict: TypeAlias = Literal["agree", "disagree", "unknown"]
 
@@ -27,37 +30,14 @@ class PublishedError(HermeticError):
     """A list of realisations is not valid."""
 
 
-class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line: a derivation and the object that it gave.
-
-    Attributes:
-        drv: derivation id.
-        target: what was asked for when it was built, such as `cpython-aarch64`.
-        system: triple of the host system; None for what is the same for all, such as unpacked sources.
-        object: content hash of the output.
-    """
-
-    name: str
-    version: str
-    system: str | None
-    target: str
-    drv: str
-    object: str
-
-    @property
-    def label(self) -> str:
-        """`NAME-VERSION`, the key under which a lock file expects it."""
-        return f"{self.name}-{self.version}"
-
-
 _FIELDS: Final = Published.__struct_fields__
+_ORDER: Final = ("name", "version", "system", "drv_id", "object")  # by which a list is sorted
 _RULES: Final = {
-    "drv": (_DIGEST, "a hash (52 characters of base32)"),
-    "object": (_DIGEST, "a hash (52 characters of base32)"),
-    "target": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,199}"), "a target"),
+    "drv_id": (_DIGEST, "a hash (52 characters of base32)"),
+    "object": (re.compile(_DIGEST.pattern + "-.+"), "the name of a store object (HASH-NAME-VERSION)"),
     "name": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"), "a name"),
     "version": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,99}"), "a version"),
-    "system": (re.compile(r"[a-z0-9_]+(?:-[a-z0-9_]+){1,3}"), "a system (such as aarch64-linux-musl)"),
+    "system": (re.compile(r"(?:[a-z0-9_]+(?:-[a-z0-9_]+){1,3})?"), "a system (such as aarch64-linux-musl)"),
 }
 
 
@@ -75,13 +55,12 @@ def parse(data: bytes, origin: str) -> list[Published]:
     if len(data) > MAX_BYTES:
         raise PublishedError(f"{origin}: {len(data):,} bytes are too many for a list of realisations")
     entries: list[Published] = []
-    lines: dict[tuple[str, str], int] = {}
-    objects: dict[str, tuple[int, str]] = {}
+    known: dict[str, tuple[int, Published]] = {}
     for number, line in enumerate(data.split(b"\n"), 1):
         if not line.strip(b" \t\r"):
             continue
         entry = _parse_line(line, f"{origin}:{number}")
-        _refuse_contradiction(entry, number, origin, lines, objects)
+        _refuse_contradiction(entry, number, origin, known)
         entries.append(entry)
     return entries
 
@@ -122,36 +101,35 @@ def _checked(pairs: _Pairs, where: str) -> Published:
         if key not in fields:
             raise PublishedError(f'{where}: the field "{key}" is missing')
         _check_value(key, fields[key], where)
-    return msgspec.convert(fields, Published)
+    entry = msgspec.convert(fields, Published)
+    if label_in(entry.object) != _label(entry):
+        fact = f"{_shown(entry.object)} is no object of {_label(entry)}"
+        raise PublishedError(f'{where}: the fields do not fit together: {fact}')
+    return entry
 
 
 def _check_value(key: str, value: object, where: str) -> None:
     pattern, what = _RULES[key]
-    if key == "system" and value is None:
-        return
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise PublishedError(f'{where}: the field "{key}" is not {what}: {_shown(value)}')
 
 
 def _refuse_contradiction(
-    entry: Published,
-    number: int,
-    origin: str,
-    lines: dict[tuple[str, str], int],
-    objects: dict[str, tuple[int, str]],
+    entry: Published, number: int, origin: str, known: dict[str, tuple[int, Published]]
 ) -> None:
-    """A derivation may stand under several targets, but under each once, and always with the same object."""
-    first = lines.setdefault((entry.target, entry.drv), number)
-    line, known = objects.setdefault(entry.drv, (number, entry.object))
-    if known != entry.object:
+    """A derivation stands in a list once."""
+    line, first = known.setdefault(entry.drv_id, (number, entry))
+    if first.object != entry.object:
         raise PublishedError(
-            f"{origin}:{number}: derivation {entry.drv} gave {entry.object}, and {known} on line {line}",
+            f"{origin}:{number}: derivation {entry.drv_id} gave {entry.object}, and {first.object} on line {line}",
             hint="a list names one object for each derivation",
         )
-    if first != number:
-        raise PublishedError(
-            f"{origin}:{number}: {entry.label} for {entry.target} is already on line {first}"
-        )
+    if line != number:
+        raise PublishedError(f"{origin}:{number}: {_label(entry)} is already on line {line}")
+
+
+def _label(entry: Published) -> str:
+    return f"{entry.name}-{entry.version}"
 
 
 def _shown(value: object) -> str:
@@ -165,35 +143,17 @@ def _shown(value: object) -> str:
 def format(entries: Iterable[Published]) -> bytes:
     """The list, sorted and without repetition: equal sets of entries give equal bytes.
 
+    Args:
+        entries: realisations, too; what is not published of them is left out.
+
     Raises:
         PublishedError: an entry that `parse` would refuse.
     """
-    distinct = sorted(set(entries), key=_sort_key)
-    data = b"".join(msgspec.json.encode(entry, order="sorted") + b"\n" for entry in distinct)
+    rows = sorted({tuple(getattr(entry, key) for key in _ORDER) for entry in entries})
+    lines = [msgspec.json.encode(dict(zip(_ORDER, row, strict=True)), order="sorted") for row in rows]
+    data = b"".join(line + b"\n" for line in lines)
     parse(data, "the list to be published")
     return data
-
-
-def _sort_key(entry: Published) -> tuple[str, ...]:
-    return (entry.target, entry.name, entry.version, entry.system or "", entry.drv, entry.object)
-
-
-def expected(entries: Iterable[Published]) -> dict[str, dict[str, str]]:
-    """From system and `NAME-VERSION` to content hash, as a lock file's `[expect.*]` holds it.
-
-    What has no system is left out: its content follows from pinned sources.
-
-    Raises:
-        PublishedError: two objects for one name and system, as from two revisions of a recipe.
-    """
-    tables: dict[str, dict[str, str]] = {}
-    for entry in sorted(entries, key=_sort_key):
-        if entry.system is not None:
-            known = tables.setdefault(entry.system, {}).setdefault(entry.label, entry.object)
-            if known != entry.object:
-                what = f"{entry.label} for {entry.system}"
-                raise PublishedError(f"{what}: one entry has the object {known}, another {entry.object}")
-    return tables
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -201,13 +161,13 @@ class Row(msgspec.Struct, frozen=True):
 
     Attributes:
         verdict: `unknown` where only one side has built it.
-        mine, theirs: content hashes; several where a side has got several, none where it has not built it.
+        mine, theirs: store objects; several where a side has got several, none where it has not built it.
     """
 
-    drv: str
+    drv_id: str
     name: str
     version: str
-    system: str | None
+    system: str
     verdict: Verdict
     mine: tuple[str, ...]
     theirs: tuple[str, ...]
@@ -222,10 +182,6 @@ class Agreement(msgspec.Struct, frozen=True):
         """How many derivations have that verdict."""
         return sum(row.verdict == verdict for row in self.rows)
 
-    def having(self, verdict: Verdict) -> tuple[Row, ...]:
-        """The rows with that verdict."""
-        return tuple(row for row in self.rows if row.verdict == verdict)
-
 
 def agreement(mine: Sequence[Published], theirs: Sequence[Published]) -> Agreement:
     """Compares two lists derivation by derivation.
@@ -233,16 +189,16 @@ def agreement(mine: Sequence[Published], theirs: Sequence[Published]) -> Agreeme
     They agree where each has got one object and it is the same one; a side that has got several for one
     derivation (a build that is not reproducible) agrees with nobody.
     """
-    described = {entry.drv: entry for entry in (*theirs, *mine)}
+    described = {entry.drv_id: entry for entry in (*theirs, *mine)}
     one, other = _objects(mine), _objects(theirs)
     rows = [_row(entry, one.get(drv, ()), other.get(drv, ())) for drv, entry in described.items()]
-    return Agreement(tuple(sorted(rows, key=lambda r: (r.name, r.version, r.system or "", r.drv))))
+    return Agreement(tuple(sorted(rows, key=lambda r: (r.name, r.version, r.system, r.drv_id))))
 
 
 def _objects(entries: Iterable[Published]) -> dict[str, tuple[str, ...]]:
     objects: dict[str, set[str]] = {}
     for entry in entries:
-        objects.setdefault(entry.drv, set()).add(entry.object)
+        objects.setdefault(entry.drv_id, set()).add(entry.object)
     return {drv: tuple(sorted(found)) for drv, found in objects.items()}
 
 
@@ -252,4 +208,4 @@ def _row(entry: Published, mine: tuple[str, ...], theirs: tuple[str, ...]) -> Ro
         verdict = "unknown"
     elif mine == theirs and len(mine) == 1:
         verdict = "agree"
-    return Row(entry.drv, entry.name, entry.version, entry.system, verdict, mine, theirs)
+    return Row(entry.drv_id, entry.name, entry.version, entry.system, verdict, mine, theirs)

@@ -17,23 +17,32 @@ _MOST: Final = 16 << 20  # bytes of one realisation's file
 _LATEST: Final = 253_402_300_800  # the year 10000 as Unix time, which no calendar function knows
 
 
-class Realisation(msgspec.Struct, frozen=True, kw_only=True):
-    """The record that a derivation gave a store object.
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """What a derivation gave, as far as it is the same for everybody whose builds are reproducible.
 
     Attributes:
-        drv_id: derivation id. build_key: the key that its inputs' contents gave.
+        drv_id: derivation id.
         object: name of the store object.
         name, version: of the derivation. system: triple of the host system; empty for sources.
-        inputs: names of the objects that it was made from, direct ones only.
-        seconds: how long it took. built_at: Unix time, seconds.
     """
 
     drv_id: str
-    build_key: str
     object: str
     name: str
     version: str
     system: str = ""
+
+
+class Realisation(Published, frozen=True, kw_only=True):
+    """The record that a derivation gave a store object.
+
+    Attributes:
+        build_key: the key that its inputs' contents gave.
+        inputs: names of the objects that it was made from, direct ones only.
+        seconds: how long it took. built_at: Unix time, seconds.
+    """
+
+    build_key: str
     inputs: tuple[str, ...] = ()
     seconds: float = 0.0
     built_at: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,34 +12,26 @@ from hermetic.derivation.instantiate import Instance
 from hermetic.derivation.value import Build
 from hermetic.errors import HermeticError
 from hermetic.store import published
-from hermetic.store.names import content_hash_of
-from hermetic.store.published import Published
+from hermetic.store.records import Published, Realisation
 from hermetic.store.store import Store
 
 LIST: Final = "realisations.jsonl"  # name of the list in a publisher's directory
 _SECONDS: Final = 60.0  # time limit for a list over the network
 
 
-def ours(store: Store, instances: Iterable[Instance]) -> list[Published]:
+def ours(store: Store, instances: Iterable[Instance]) -> Sequence[Published]:
     """What a store holds of the targets' closures, builds only."""
-    found: dict[str, Published] = {}
+    found: dict[str, Realisation] = {}
     for instance in instances:
         derivations = instance.graph.derivations
         for drv_id in graph.closure(derivations, [instance.graph.root]):
             drv, realisation = derivations[drv_id], store.realisation(drv_id)
             if isinstance(drv, Build) and realisation is not None:
-                found[drv_id] = Published(
-                    drv=drv_id,
-                    target=instance.target.label,
-                    name=drv.name,
-                    version=drv.version,
-                    system=drv.system,
-                    object=content_hash_of(realisation.object),
-                )
+                found[drv_id] = realisation
     return list(found.values())
 
 
-def theirs(source: str) -> list[Published]:
+def theirs(source: str) -> Sequence[Published]:
     """Read a list of realisations, or take one from another store.
 
     Args:
@@ -52,7 +44,8 @@ def theirs(source: str) -> list[Published]:
         return published.parse(_download(source), source)
     path = Path(source)
     if (path / ".hermetic").is_dir():
-        return _of_store(path)
+        with Store.open(path, create=False, read_only=True) as store:
+            return store.realisations()
     if path.is_dir():
         path = path / LIST
     try:
@@ -62,21 +55,6 @@ def theirs(source: str) -> list[Published]:
             f"cannot read realisations from {source}: {error.strerror}",
             hint=f"give another store, a directory with {LIST}, such a file, or its URL",
         ) from error
-
-
-def _of_store(path: Path) -> list[Published]:
-    with Store.open(path, create=False, read_only=True) as store:
-        return [
-            Published(
-                drv=r.drv_id,
-                target=r.name,
-                name=r.name,
-                version=r.version,
-                system=r.system or None,
-                object=content_hash_of(r.object),
-            )
-            for r in store.realisations()
-        ]
 
 
 def _download(address: str) -> bytes:

@@ -26,6 +26,7 @@ from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.sandbox.spec import Mount, SandboxSpec
 from hermetic.store import flocks
+from hermetic.store.names import content_hash_of
 from hermetic.store.store import Store
 from hermetic.verify.compare.model import BuildFacts
 from hermetic.verify.perturb import CLOCK_OFFSET, Perturbations, perturbed
@@ -150,7 +151,7 @@ class Rebuilder:
         name = step.label
         expected = self.objects[drv_id]
         known = Verdict(
-            drv_id=drv_id, label=name, status="failed", round=number, expected=expected.split("-", 1)[0]
+            drv_id=drv_id, label=name, status="failed", round=number, expected=content_hash_of(expected)
         )
         started = time.monotonic()
         log = self.store.log_path(f"verify-{drv_id}")

@@ -49,7 +49,7 @@ def _json(value: Any) -> bytes:
     try:
         return json.dumps(value).encode() + b"\n"
     except ValueError:  # a number of more digits than Python writes
-        return b'{"drv": ' + b"9" * 5000 + b"}\n"
+        return b'{"drv_id": ' + b"9" * 5000 + b"}\n"
 
 
 def _repeated(chance: Random, data: bytes) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from hermetic.errors import BuildFailure, StoreError
 from hermetic.gc import collection
 from hermetic.gc import plan as planning
 from hermetic.gc.plan import Options
+from hermetic.store import workspaces
 from hermetic.store.records import Info, Reference
 from hermetic.store.store import Store
 from tests.support.stores import ONLY_ROOTS, alive, check, ident, write_tree
@@ -106,6 +109,15 @@ def test_a_second_collection_finds_nothing(
     if derivations and sources:
         for reference in left:
             assert gone.isdisjoint(reference.inputs)
+
+
+def test_what_is_a_source_and_was_also_built_counts_as_built() -> None:
+    references = [made("same", source=True), made("same", "tool"), made("top", "same"), made("tool")]
+    objects = [info(name) for name in ("same", "top", "tool")]
+    without_sources = planning.plan(objects, references, ["top"], (), Options(keep_sources=False), now=0)
+    assert without_sources.delete == ()
+    without_builds = planning.plan(objects, references, ["top"], (), Options(keep_derivations=False), now=0)
+    assert {i.name for i in without_builds.delete} == {"same", "tool"}
 
 
 # -- carrying it out
@@ -281,6 +293,66 @@ def test_kept_failures_stay_when_recent_things_stay(store: Store) -> None:
         raise BuildFailure("no")
     collection.collect_garbage(store, Options(keep_recent=1))
     assert len(store.kept_failures()) == 1
+
+
+def lay(path: Path, *, days: float = 0) -> Path:
+    """A file that has not changed for so many days."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * 100)
+    AGES[path.name] = days
+    return path
+
+
+AGES: dict[str, float] = {}
+
+
+@pytest.fixture
+def aged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No program can set the time at which a file changed, so the function that reads it is replaced."""
+    monkeypatch.setattr(workspaces, "age_in_days", lambda path: AGES.get(path.name, 0.0))
+    yield
+    AGES.clear()
+
+
+@pytest.mark.usefixtures("aged")
+def test_rejected_and_abandoned_downloads_go(store: Store) -> None:
+    downloads, rejected = store.layout.downloads, store.layout.rejected
+    gone = [
+        lay(rejected / "zlib.tar.gz-abc"),
+        lay(downloads / "a.part", days=8),
+        lay(downloads / "finished.tar.gz", days=8),
+        lay(downloads / "lost.part.json", days=8),
+    ]
+    notes = [lay(downloads / "a.part.json", days=9), lay(downloads / "b.part.json", days=9)]
+    stay = [
+        lay(downloads / "b.part", days=6),
+        lay(downloads / "new.tar.gz"),
+        lay(downloads / "c.part", days=8),
+    ]
+    fd = os.open(stay[-1], os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)  # as by a process that downloads it
+    found = collection.collect_garbage(store).leftovers
+    os.close(fd)
+    assert sorted(found.downloads) == sorted(os.fspath(p.relative_to(downloads)) for p in gone)
+    assert found.size == 400
+    assert [p for p in (*gone, notes[0]) if p.exists()] == []
+    assert [p for p in (*stay, notes[1]) if not p.exists()] == []
+    assert collection.leftovers(store).downloads == ("c.part",)  # nobody holds it any more
+
+
+@pytest.mark.usefixtures("aged")
+def test_rejected_downloads_stay_when_recent_things_stay(store: Store) -> None:
+    young, old = lay(store.layout.rejected / "young"), lay(store.layout.rejected / "old", days=2)
+    collection.collect_garbage(store, Options(keep_recent=1))
+    assert (young.exists(), old.exists()) == (True, False)
+
+
+@pytest.mark.usefixtures("aged")
+def test_downloads_behind_a_link_are_not_the_stores_own(store: Store, tmp_path: Path) -> None:
+    kept = lay(tmp_path / "shared/rejected/x", days=100)
+    store.layout.downloads.symlink_to(tmp_path / "shared")
+    collection.collect_garbage(store)
+    assert kept.exists()
 
 
 def test_strange_files_in_the_store_are_left_alone(store: Store) -> None:

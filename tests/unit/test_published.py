@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hermetic import hashing
 from hermetic.errors import HermeticError
-from hermetic.store import published
-from hermetic.store.published import Published, PublishedError, agreement, expected, parse
+from hermetic.store import published, records
+from hermetic.store.published import PublishedError, agreement, parse
+from hermetic.store.records import Published, Realisation
 from tests.support.examples import examples
 
 
@@ -25,9 +27,8 @@ def entry(name: str = "zlib", output: str = "1", **fields: Any) -> Published:
         "name": name,
         "version": "1.3.1",
         "system": "aarch64-linux-musl",
-        "target": "cpython-aarch64",
-        "drv": digest(f"drv {name}"),
-        "object": digest(f"object {name} {output}"),
+        "drv_id": digest(f"drv {name}"),
+        "object": f"{digest(f'object {name} {output}')}-{name}-1.3.1",
     }
     return Published(**{**given, **fields})
 
@@ -38,11 +39,11 @@ def line(**changes: Any) -> bytes:
     return json.dumps({k: v for k, v in record.items() if v != "DROP"}).encode() + b"\n"
 
 
-GOOD = published.format([entry("zlib"), entry("xz"), entry("source", system=None, target="cpython-x86_64")])
+GOOD = published.format([entry("zlib"), entry("xz"), entry("source", system="")])
 
 
 def test_what_is_written_is_read_back() -> None:
-    entries = [entry("zlib"), entry("xz"), entry("source", system=None)]
+    entries = [entry("zlib"), entry("xz"), entry("source", system="")]
     assert sorted(parse(published.format(entries), "l"), key=str) == sorted(entries, key=str)
 
 
@@ -53,7 +54,7 @@ def test_equal_sets_of_entries_give_equal_bytes() -> None:
 
 def test_one_line_is_one_json_object_with_sorted_keys() -> None:
     (only,) = published.format([entry()]).splitlines()
-    assert list(json.loads(only)) == ["drv", "name", "object", "system", "target", "version"]
+    assert list(json.loads(only)) == ["drv_id", "name", "object", "system", "version"]
 
 
 def test_empty_lines_are_allowed_and_counted() -> None:
@@ -71,24 +72,32 @@ def test_empty_lines_are_allowed_and_counted() -> None:
         (b"\xff\n", "l:1: not UTF-8: byte 0xff"),
         (b"[" * 100_000, "l:1: not valid JSON"),
         (line() + b"1" * 10_000, "l:2: not valid JSON"),
-        (line(drv="DROP"), 'l:1: the field "drv" is missing'),
-        (line(drv="abc"), 'l:1: the field "drv" is not a hash (52 characters of base32): "abc"'),
-        (line(object="A" * 52), 'the field "object" is not a hash'),
-        (line(object="a" * 51 + "b"), 'the field "object" is not a hash'),
-        (line(object=digest("x") + "\n"), 'the field "object" is not a hash'),
+        (line(drv_id="DROP"), 'l:1: the field "drv_id" is missing'),
+        (line(drv_id="abc"), 'l:1: the field "drv_id" is not a hash (52 characters of base32): "abc"'),
+        (line(drv_id=digest("x") + "\n"), 'the field "drv_id" is not a hash'),
+        (line(object=digest("x")), 'the field "object" is not the name of a store object'),
+        (line(object="A" * 52 + "-zlib-1.3.1"), 'the field "object" is not the name of a store object'),
+        (line(object="a" * 51 + "b-zlib-1.3.1"), 'the field "object" is not the name of a store object'),
+        (line(object=digest("x") + "-zlib-1.3.1\n"), 'the field "object" is not the name of a store object'),
+        (line(object=digest("x") + "-xz-1"), 'the fields do not fit together: "'),
+        (line(name="xz"), "is no object of xz-1.3.1"),
         (line(name="../x"), 'the field "name" is not a name: "../x"'),
         (line(name=7), 'the field "name" is not a name: 7'),
         (line(name=["x"]), 'the field "name" is not a name'),
         (line(version=None), 'the field "version" is not a version: null'),
         (line(version="1 2"), 'the field "version" is not a version'),
         (line(system="linux"), 'the field "system" is not a system'),
-        (line(target="\x1b[31m"), r'the field "target" is not a target: "\u001b[31m"'),
+        (line(system=None), 'the field "system" is not a system (such as aarch64-linux-musl): null'),
+        (
+            line(system="\x1b[31m"),
+            r'the field "system" is not a system (such as aarch64-linux-musl): "\u001b[31m"',
+        ),
         (line(sytem="x"), 'l:1: unknown field "sytem"'),
         (line()[:-2] + b', "name": "xz"}\n', 'l:1: the field "name" stands there twice'),
-        (line() + line(), "l:2: zlib-1.3.1 for cpython-aarch64 is already on line 1"),
+        (line() + line(), "l:2: zlib-1.3.1 is already on line 1"),
         (
-            line() + line(object=digest("other")),
-            f"l:2: derivation {digest('drv zlib')} gave {digest('other')}, and",
+            line() + line(object=f"{digest('other')}-zlib-1.3.1"),
+            f"l:2: derivation {digest('drv zlib')} gave {digest('other')}-zlib-1.3.1, and",
         ),
     ],
 )
@@ -106,8 +115,22 @@ def test_a_misspelt_field_gets_a_suggestion() -> None:
     assert caught.value.hint == 'did you mean "system"?'
 
 
-def test_a_derivation_may_stand_under_several_targets() -> None:
-    assert len(parse(line() + line(target="zlib-aarch64"), "l")) == 2
+def made(published: Published, **others: Any) -> Realisation:
+    """A store's record of what is published."""
+    fields = {"build_key": digest("key"), "seconds": 1.0, "built_at": 7, "inputs": ("x",)}
+    return Realisation(**{**msgspec.structs.asdict(published), **fields, **others})
+
+
+def test_records_of_two_stores_give_equal_lists_where_their_results_are_equal() -> None:
+    one, other = made(entry()), made(entry(), seconds=2.0, built_at=8, inputs=("y",), build_key=digest("z"))
+    assert published.format([one]) == published.format([other]) == published.format([entry()])
+    assert published.format([one, other]) == published.format([entry()])
+
+
+def test_a_record_with_the_fields_of_a_list_is_a_line_of_one() -> None:
+    record = json.loads(records.encode(made(entry())))
+    kept = {key: record[key] for key in ("drv_id", "name", "object", "system", "version")}
+    assert parse(json.dumps(kept).encode(), "l") == [entry()]
 
 
 def test_nothing_is_written_that_would_not_be_read() -> None:
@@ -155,12 +178,12 @@ def test_agreement_tells_apart_same_other_and_unknown() -> None:
         ("d", "unknown"),
     ]
     assert [table.count(v) for v in ("agree", "disagree", "unknown")] == [1, 1, 2]
-    (differing,) = table.having("disagree")
+    (differing,) = [r for r in table.rows if r.verdict == "disagree"]
     assert (differing.mine, differing.theirs) == ((entry("b").object,), (entry("b", "2").object,))
 
 
 def test_agreement_goes_by_derivation_not_by_name() -> None:
-    table = agreement([entry("a")], [entry("a", drv=digest("another"))])
+    table = agreement([entry("a")], [entry("a", drv_id=digest("another"))])
     assert [r.verdict for r in table.rows] == ["unknown", "unknown"]
 
 
@@ -170,14 +193,6 @@ def test_who_got_two_objects_for_one_derivation_agrees_with_nobody() -> None:
     assert agreement(mine, mine).rows[0].verdict == "disagree"
 
 
-def test_a_derivation_of_several_targets_has_one_row() -> None:
-    both = [entry("a"), entry("a", target="a-aarch64")]
-    assert len(agreement(both, both).rows) == 1
-
-
-def test_what_a_lock_file_expects_is_made_from_a_list() -> None:
-    assert expected([entry("a"), entry("b", system=None), entry("a", target="other")]) == {
-        "aarch64-linux-musl": {"a-1.3.1": entry("a").object}
-    }
-    with pytest.raises(PublishedError, match=r"a-1\.3\.1 for aarch64-linux-musl"):
-        expected([entry("a"), entry("a", "2", drv=digest("x"))])
+def test_records_are_compared_with_lists() -> None:
+    table = agreement([made(entry("a")), made(entry("b"))], [entry("a"), entry("b", "2")])
+    assert [r.verdict for r in table.rows] == ["agree", "disagree"]

@@ -311,6 +311,8 @@ def _is_right(path: Path, pin: Pin, stop: threading.Event) -> bool:
     digests = Digests()
     try:
         with os.fdopen(filesystem.opened(str(path)), "rb") as file:
+            with contextlib.suppress(OSError):
+                os.utime(file.fileno())  # it is in use again, and too young to be collected
             while chunk := file.read(1 << 20):
                 digests.update(chunk)
                 if stop.is_set():
