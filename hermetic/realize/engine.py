@@ -29,7 +29,6 @@ from hermetic.realize.events import Failed, Finished, Listener, Planned, Skipped
 from hermetic.realize.executor import POLL, Admission
 from hermetic.realize.steps import Done, Steps
 from hermetic.realize.substituter import Offer
-from hermetic.sources.fetch import missing
 from hermetic.store.names import content_hash_of
 
 _DOWNLOADS_AT_ONCE: Final = 4
@@ -159,7 +158,9 @@ class Engine:
         steps = [self.work.steps[d] for d in wanted if d not in self.offers]
         pins = [step.pin for step in steps if step.pin is not None]
         if self.steps.offline and pins:
-            raise missing(pins)
+            from hermetic.sources import fetch  # slow to load, and most runs fetch nothing
+
+            raise fetch.missing(pins)
 
     def _run(self, todo: list[str]) -> None:
         everything = graph.closure(self.derivations, self.work.roots.values())

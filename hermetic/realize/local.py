@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -199,7 +198,8 @@ def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
 def _report(log: Path) -> tuple[str, ...]:
     """The log's last lines and its path."""
     lines = log.read_bytes()[-64 * 1024 :].decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
-    space = shutil.disk_usage(log).free
+    status = os.statvfs(log)
+    space = status.f_bavail * status.f_frsize  # bytes
     # The log may lack the very line that says so.
     full = (f"no space left on the disk of the store ({space / 1e6:.1f} MB free)",) if space < _FULL else ()
     return (*(f"| {line}" for line in lines), f"log: {log}", *full)

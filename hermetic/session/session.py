@@ -197,6 +197,10 @@ class Session(Opened):
         listener: Listener | None,
     ) -> dict[str, str]:
         """Realize some derivations of targets' graphs; derivation id to store object."""
+        wanted = list(wanted)
+        there = {drv_id: found for drv_id in wanted if (found := self._there(drv_id)) is not None}
+        if len(there) == len(set(wanted)):
+            return there
         from hermetic.derivation import graph
 
         work = msgspec.structs.replace(graph.merge(instances), roots={drv_id: drv_id for drv_id in wanted})

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -228,6 +227,8 @@ class Transaction:
         Returns:
             the derivation ids of these.
         """
+        import json  # only a collection needs it
+
         chosen = (json.dumps(names),)
         of_these = "IN (SELECT value FROM json_each(?))"
         query = f"SELECT drv_id FROM realisations WHERE object {of_these}"

@@ -7,15 +7,9 @@ not inherited. Rebuilds with one job each run beside each other, as many as ther
 from __future__ import annotations
 
 import os
-import platform
-import random
-import shutil
-import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -34,7 +28,7 @@ from hermetic.sandbox.spec import SandboxSpec
 from hermetic.store import flocks
 from hermetic.store.names import content_hash_of
 from hermetic.store.store import Store
-from hermetic.verify.compare import BuildFacts, compare_trees
+from hermetic.verify.compare.model import BuildFacts
 from hermetic.verify.perturb import CLOCK_OFFSET, Perturbations, perturbed
 from hermetic.verify.reorder import unlike
 from hermetic.verify.verdict import Verdict
@@ -78,7 +72,9 @@ class Rebuilder:
     def run(self, rounds: int, report: Callable[[Verdict], None]) -> list[Verdict]:
         """Rebuild everything `rounds` times. `report` is told of each verdict as it falls."""
         order = [(d, n) for n in range(1, rounds + 1) for d in self.steps]
-        if "order" in self.on:
+        if "order" in self.on and len(order) > 1:
+            import random
+
             random.Random(_SEED).shuffle(order)
         self._listener(Planned(len(order), 0, 0, len(order)))
         one_job = "jobs" in self.on
@@ -95,25 +91,21 @@ class Rebuilder:
                     verdicts.append(verdict)
                     report(verdict)
 
-            with ThreadPoolExecutor(self.jobs if one_job else 1, "verify") as pool:
-                try:
-                    for done in [pool.submit(one, item) for item in order]:
-                        done.result()
-                except BaseException as error:
-                    # Before the end of the `with`, which waits for what runs.
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    executor.cancel()
-                    if isinstance(error, Cancelled):
-                        raise KeyboardInterrupt from None
-                    raise
+            try:
+                if len(order) == 1:
+                    one(order[0])
+                else:
+                    _run_all(one, order, self.jobs if one_job else 1, executor.cancel)
+            except Cancelled:
+                raise KeyboardInterrupt from None
         return sorted(verdicts, key=lambda v: (v.round, list(self.steps).index(v.drv_id)))
 
     def _place(self, stack: ExitStack, space: Path) -> Path:
         """Where rebuilds work: in memory if there is room, else beside the store."""
         if "place" not in self.on:
             return space
-        for candidate in ("/dev/shm", tempfile.gettempdir()):
-            if os.access(candidate, os.W_OK) and shutil.disk_usage(candidate).free > _ROOM:
+        for candidate in ("/dev/shm", os.environ.get("TMPDIR", "/tmp")):
+            if os.access(candidate, os.W_OK) and _free(candidate) > _ROOM:
                 return stack.enter_context(_temporary(Path(candidate)))
         other = space / "an-other" / "place"
         other.mkdir(parents=True)
@@ -164,6 +156,8 @@ class Rebuilder:
             self._listener(Finished(drv_id, name, "built", known.seconds, expected))
             if found == known.expected:
                 return replace(known, status="reproducible")
+            from hermetic.verify.compare.tree import compare_trees  # slow to load: it knows many formats
+
             facts = _facts(place, self.store, expected, self.on)
             differences = tuple(compare_trees(self.store.path(expected), out, facts=facts))
             kept = self._keep_both(step, expected, out)
@@ -192,6 +186,25 @@ class Rebuilder:
         return str(folder)
 
 
+def _run_all(
+    one: Callable[[tuple[str, int]], None],
+    order: list[tuple[str, int]],
+    workers: int,
+    cancel: Callable[[], None],
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor  # slow to load, and not needed for one rebuild
+
+    with ThreadPoolExecutor(workers, "verify") as pool:
+        try:
+            for done in [pool.submit(one, item) for item in order]:
+                done.result()
+        except BaseException:
+            # Before the end of the `with`, which waits for what runs.
+            pool.shutdown(wait=False, cancel_futures=True)
+            cancel()
+            raise
+
+
 @contextmanager
 def _temporary(parent: Path) -> Iterator[Path]:
     """A folder of a random name, removed at the end with all that is read-only in it.
@@ -203,7 +216,8 @@ def _temporary(parent: Path) -> Iterator[Path]:
         if lock is not None:
             tree.remove(left)
             os.close(lock)
-    path = Path(tempfile.mkdtemp(prefix=_ELSEWHERE, dir=parent))
+    path = parent / f"{_ELSEWHERE}{os.urandom(8).hex()}"
+    path.mkdir(0o755)
     path.chmod(0o755)
     lock = flocks.try_folder(path)
     try:
@@ -214,15 +228,21 @@ def _temporary(parent: Path) -> Iterator[Path]:
             os.close(lock)
 
 
+def _free(path: str) -> int:
+    """Bytes that fit on the file system of a path."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
 def _facts(place: Path, store: Store, expected: str, on: Perturbations) -> BuildFacts:
     """What may have leaked into one of the two trees."""
     now = int(time.time())
     first = store.info(expected)
     return BuildFacts(
         paths=(str(place), str(store.root)),
-        host_names=("localhost", "perturbed-host", socket.gethostname()),
+        host_names=("localhost", "perturbed-host", os.uname().nodename),
         users=("build", os.environ.get("USER", "root")),
-        kernel_releases=(platform.release(),),
+        kernel_releases=(os.uname().release,),
         # Also under another clock, what the kernel notes down by itself is of this one.
         times=(
             *((first.registered_at,) if first else ()),
