@@ -83,7 +83,7 @@ def _folder(path: Path) -> None:
 ODD: dict[str, tuple[Callable[[Path], None], str]] = {
     "fifo": (_fifo, "is a named pipe"),
     "endless": (_endless, "is a device"),
-    "folder": (_folder, "is a folder"),
+    "folder": (_folder, "is a directory"),
 }
 
 
@@ -126,7 +126,7 @@ def test_a_folder_of_the_store_that_leads_elsewhere_is_refused(
     folder.symlink_to(tmp_path / "mine")
     ran = project.run("gc")
     assert ran.code == 1
-    assert f"{folder} is a symbolic link, and should be a folder" in ran.err
+    assert f"{folder} is a symbolic link, and should be a directory" in ran.err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious"]
     folder.unlink()
     project.ok("gc")  # the folder is made anew, as the hint says
