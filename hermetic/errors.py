@@ -1,24 +1,24 @@
-"""One tree of exceptions. Every error that a user can meet is one of these.
+"""The exceptions that are reported to users.
 
-An error states a fact (`message`), and, where there is one, the remedy (`hint`). Only `hermetic.cli`
-prints them. Exit codes are part of the command line's contract (see README).
+An error states what failed (`message`) and, if there is a remedy, what to do (`hint`). Only `hermetic.cli`
+prints errors. The exit codes are documented in README.
 """
 
 from __future__ import annotations
 
-# What `typing.TYPE_CHECKING` stands for; see `store.quick`.
+# Instead of `typing.TYPE_CHECKING`: importing `typing` is slow (see `store.quick`).
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 class HermeticError(Exception):
-    """Base of all errors that are reported without a traceback.
+    """Base class of all errors that are reported without a traceback.
 
     Args:
-        message: what is wrong, with the file, line and value it was found in.
-        hint: what to do about it, one sentence.
-        details: further lines (a log's tail, attempts made), printed between message and hint.
+        message: what failed, the value found, the value expected, and where (file, line, URL).
+        hint: what to do, in one sentence: a command or an edit.
+        details: more lines (end of a log, attempts made), printed between message and hint.
     """
 
     exit_code = 1
@@ -31,17 +31,17 @@ class HermeticError(Exception):
 
 
 class UsageError(HermeticError):
-    """The command line asks for something that does not exist or makes no sense."""
+    """The command line names something that does not exist, or combines options that exclude each other."""
 
     exit_code = 2
 
 
 class RecipeError(HermeticError):
-    """A recipe, a build script's declaration or a patch is not valid."""
+    """A recipe or a patch is not valid."""
 
 
 class LockError(HermeticError):
-    """`flake-like.lock` is not valid or does not pin what is asked for."""
+    """`flake-like.lock` is not valid, or does not pin a requested source."""
 
 
 class PatchError(RecipeError):
@@ -49,21 +49,21 @@ class PatchError(RecipeError):
 
 
 class ArchiveError(HermeticError):
-    """An archive is damaged or holds what may not enter the store."""
+    """An archive is damaged, or holds something that must not enter the store."""
 
 
 class FetchError(HermeticError):
-    """A source could not be had from any mirror."""
+    """A source could not be downloaded from any mirror."""
 
 
 class HashMismatch(HermeticError):
-    """Bytes are not those that were pinned."""
+    """Content does not have the pinned hash."""
 
     exit_code = 102
 
 
 class StoreError(HermeticError):
-    """The store cannot be used: not writable, full, corrupt, of another version."""
+    """The store cannot be used: it is not writable, full, damaged, or of another version."""
 
 
 class SandboxError(HermeticError):
@@ -71,13 +71,13 @@ class SandboxError(HermeticError):
 
 
 class BuildFailure(HermeticError):
-    """A build script failed, or left no output."""
+    """A build script failed or made no output."""
 
     exit_code = 100
 
 
 class BuildTimeout(BuildFailure):
-    """A build ran for longer than its recipe allows."""
+    """A build took longer than its recipe allows."""
 
     exit_code = 101
 
@@ -89,7 +89,7 @@ class NotReproducible(HermeticError):
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` is probably a misspelling of, or None."""
+    """The candidate closest to a misspelt `word`, or None."""
     import difflib
 
     names = sorted(set(candidates))
@@ -102,7 +102,7 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
-    """The hint `did you mean "..."?`, or, where nothing is near but the choice is small, all of the names."""
+    """A hint: `did you mean "..."?`, or all names if none is similar and there are few, or None."""
     names = sorted(set(candidates))
     near = nearest(word, names)
     if near is not None:

@@ -1,14 +1,14 @@
-"""Files read with care and written as a whole, and what the operating system refuses, in our words.
+"""Reads and writes files safely, and turns errors of the operating system into clear messages.
 
-Where a file is expected there may be a named pipe, on which reading waits for ever, or an endless device.
-Everything that writes to disk goes through `translated`, so that a full disk, a read-only mount or a missing
-permission is one clear sentence wherever it strikes.
+A path may lead to a named pipe, which blocks a reader for ever, or to an endless device. Only regular files
+are read. Everything that writes to disk uses `translated`, so that a full disk, a read-only mount or a
+missing permission gives the same clear message everywhere.
 
-Loaded before anything else (see `store.quick`), so nothing is imported that is slow to load.
+This module is loaded first (see `store.quick`), so it imports nothing that is slow to load.
 """
 
 # ruff: noqa: PTH104, PTH108, PTH118, PTH120, PTH123, SIM105
-# Because pathlib and contextlib are slow to load.
+# pathlib and contextlib are slow to load.
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _KINDS = {
 
 
 def kind(mode: int) -> str:
-    """What `st_mode` says that something is, in words."""
-    return _KINDS.get(stat.S_IFMT(mode), "something unknown")
+    """The file type in `st_mode`, in words."""
+    return _KINDS.get(stat.S_IFMT(mode), "a file of unknown type")
 
 
 def opened(path: str) -> int:
-    """A file descriptor to read an ordinary file from. Links to one are followed.
+    """Open a regular file for reading and return its descriptor. Symbolic links are followed.
 
     Raises:
-        OSError: it is not there, not readable, or no ordinary file.
+        OSError: the file is missing, not readable, or not a regular file.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -54,19 +54,19 @@ def opened(path: str) -> int:
 
 
 def whole(path: str, most: int) -> bytes:
-    """All bytes of an ordinary file, in half the time of `open` for the small ones here.
+    """The content of a regular file. For small files this takes half the time of `open`.
 
     Args:
-        most: how many bytes it may have.
+        most: largest size in bytes.
 
     Raises:
-        OSError: as `opened`, or it is too large.
+        OSError: as for `opened`, or the file is too large.
     """
     file = opened(path)
     try:
         size = os.fstat(file).st_size
         if size > most:
-            raise OSError(errno.EFBIG, f"{size:,} bytes are too many here (at most {most:,})", path)
+            raise OSError(errno.EFBIG, f"the file has {size:,} bytes, but at most {most:,} are allowed", path)
         data = os.read(file, size + 1)
         while len(data) < size and (more := os.read(file, size + 1 - len(data))):
             data += more
@@ -76,10 +76,10 @@ def whole(path: str, most: int) -> bytes:
 
 
 class replacing:
-    """Let an entry of a directory appear whole: the old one stays until the new one is ready.
+    """Replace an entry of a directory atomically: the old one stays until the new one is ready.
 
-    The `with` block makes what stands at the path that it is given; at its end that is renamed to `path`.
-    Where the block fails, nothing of it stays.
+    The `with` block receives a temporary path and creates the new entry there. At its end the new entry is
+    renamed to `path`. If the block fails, the temporary entry is removed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -107,10 +107,10 @@ class replacing:
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replace a small file as a whole: a reader sees the old or the new bytes, never a part.
+    """Replace a small file atomically: a reader sees either the old or the new content.
 
     Raises:
-        StoreError: it cannot be written. The old file is then untouched.
+        StoreError: the file cannot be written. The old file is unchanged.
     """
     with translated(path, "write"), replacing(path) as part, open(part, "wb") as file:
         file.write(data)
@@ -118,10 +118,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 def _not_a_file(path: str, mode: int) -> OSError:
     number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-    return OSError(number, f"is {kind(mode)}, not an ordinary file", path)
+    return OSError(number, f"is {kind(mode)}, not a regular file", path)
 
 
-NOTE = 4096  # bytes; more than a file has that holds a number or two
+NOTE = 4096  # bytes; size limit for files that hold one or two numbers
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -129,11 +129,11 @@ class translated:
     """Turn an OSError of the `with` block into a StoreError that names the path.
 
     Args:
-        path: what is worked on; used where the error itself names nothing.
-        doing: the attempt, to complete "cannot ...": `write`, `remove`.
+        path: the file concerned; used where the error itself names no path.
+        doing: the operation, to complete "cannot ...": `write`, `remove`.
 
     Raises:
-        StoreError: the operating system refused something.
+        StoreError: the operating system refused an operation.
     """
 
     def __init__(self, path: str | bytes | os.PathLike[str], doing: str) -> None:
@@ -149,9 +149,9 @@ class translated:
 
 
 def explain(error: OSError, path: str | bytes | os.PathLike[str], doing: str) -> StoreError:
-    """The StoreError that says what `error` means for whoever runs hermetic."""
+    """The StoreError that explains `error` to the user."""
     place = os.fsdecode(path)
-    # Calls with dir_fd report a bare name; only a name from the root says more than `path`.
+    # Calls with dir_fd report a name without its directory; only an absolute path is better than `path`.
     named = error.filename if isinstance(error.filename, (str, bytes)) else None
     where = os.fsdecode(named) if named and os.fsdecode(named).startswith("/") else place
     reason = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
@@ -159,22 +159,22 @@ def explain(error: OSError, path: str | bytes | os.PathLike[str], doing: str) ->
     if error.errno in FULL:
         return full(where, doing, quota=error.errno == errno.EDQUOT)
     if error.errno == errno.EROFS:
-        return StoreError(message, hint="the file system is read-only; choose a store elsewhere with --store")
+        return StoreError(message, hint="the file system is read-only; choose another store with --store DIR")
     if error.errno in (errno.EACCES, errno.EPERM):
-        return StoreError(
-            message, hint=f"user id {os.geteuid()} may not do this; check owner and permissions"
-        )
+        return StoreError(message, hint=f"user id {os.geteuid()} has no permission; check owner and mode")
     return StoreError(message)
 
 
 def full(path: str, doing: str, *, quota: bool = False) -> StoreError:
-    """The error for a full disk or an exhausted quota, with the space that is left."""
+    """The error for a full disk or an exhausted quota, with the remaining space."""
     what = "the disk quota is used up" if quota else f"no space left ({free_space(path)})"
-    return StoreError(f"cannot {doing} {path}: {what}", hint="free some space, e.g. with `hermetic gc`")
+    return StoreError(
+        f"cannot {doing} {path}: {what}", hint="free some space, for example with `hermetic gc`"
+    )
 
 
 def free_space(path: str) -> str:
-    """In words, how many bytes and files still fit on the file system that holds `path`."""
+    """The free space and free inodes of the file system that holds `path`, in words."""
     place = path
     while place not in ("", "/"):
         try:

@@ -1,15 +1,15 @@
 """Canonical encoding and domain-separated BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs).
 
-Each kind of thing is hashed in a domain of its own (`derive_key_context`), so that a digest of one kind
-can never be taken for one of another. A domain's text carries the version of its format: whoever
-changes what is hashed changes the version, and the golden digests in the tests say so.
+Each kind of value is hashed in its own domain (`derive_key_context`), so that a digest of one kind cannot be
+mistaken for one of another kind. The domain's text contains the version of the format. A change of what is
+hashed must change the version; the golden digests in the tests check this.
 """
 
 from __future__ import annotations
 
 from blake3 import blake3
 
-# What `typing.TYPE_CHECKING` stands for; see `store.quick` why nothing slow to load is imported here.
+# Instead of `typing.TYPE_CHECKING`: importing `typing` is slow (see `store.quick`).
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
@@ -36,17 +36,17 @@ def encode_base32(raw: bytes) -> str:
 
 
 def is_digest(text: str) -> bool:
-    """Whether a text has the form of a digest."""
+    """Whether `text` has the form of a digest."""
     return len(text) == DIGEST_CHARS and not text.strip(_DIGITS)
 
 
 def canonical(value: Any) -> bytes:
-    """The one encoding of a value made of str, int, bool, None, list and dict with str keys.
+    """The canonical encoding of a value made of str, int, bool, None, list and dict with str keys.
 
-    Sorted keys, no white space, UTF-8, nothing omitted. Floats are refused: there is no one text for them.
+    JSON with sorted keys, no white space, UTF-8, nothing omitted. Floats are refused: their text varies.
 
     Raises:
-        TypeError: a value of another type.
+        TypeError: `value` contains another type.
     """
     import msgspec
 

@@ -52,7 +52,7 @@ def command(
     keep_seeds: bool,
     as_json: bool,
 ) -> None:
-    """Delete objects that no root keeps from the store, and what interrupted builds have left.
+    """Delete from the store all objects that no root keeps, and what interrupted builds have left.
 
     Roots are links made by `hermetic realize --out-link`, names given by `hermetic root add`, running
     hermetic processes, and the seeds of the project, which may be hard to download again. Kept work

@@ -30,7 +30,7 @@ COMMANDS: Final = {
     "seeds": ("seeds", "List the prebuilt binaries that are trusted."),
     "lock": ("lock", "List, check or update the pinned sources (flake-like.lock)."),
     "verify": ("verify", "Rebuild targets under varied conditions and compare bit for bit."),
-    "gc": ("gc", "Delete what no root keeps from the store (garbage collection)."),
+    "gc": ("gc", "Delete from the store what no root keeps (garbage collection)."),
     "root": ("root", "Add, remove and list roots: names that keep objects in the store."),
     "why-live": ("why_live", "Say what keeps an object in the store."),
     "store": ("store", "Inspect, check and repair the store."),
@@ -75,9 +75,10 @@ def cli(ctx: click.Context, project: str | None, store: str | None, debug: bool)
     NAME[-VERSION][-ARCH], for example zlib, cpython-aarch64 or cpython-3.13.15-x86_64. The default version is
     set in flake-like.lock; the default architecture is x86_64, that of the machine that builds.
 
-    "realize" builds a TARGET and everything below it. Each output is an OBJECT: a directory or file in the
-    store, named by the hash of its content. An OBJECT stays until "gc" deletes what no root (a name or a
-    link) keeps.
+    "realize" builds a TARGET and everything below it. Each step (a download, an unpacking, a build) is a
+    derivation: what is done, with all its inputs, under the hash of them all. Its output is an OBJECT: a
+    directory or file in the store, under the hash of its content. An OBJECT stays until "gc" deletes what no
+    root (a name or a link) keeps.
 
     Results go to stdout, progress and errors to stderr.
 
@@ -109,7 +110,7 @@ def run(args: list[str]) -> int:
     try:
         result: Any = cli.main(args, prog_name="hermetic", standalone_mode=False)
     except HermeticError as error:
-        if debug:
+        if debug and not isinstance(error, UsageError):  # a wrong command line has no cause in the program
             raise
         report(error)
         return error.exit_code

@@ -12,7 +12,10 @@ from hermetic.session import Session
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_obj
 def command(session: Session, as_json: bool) -> None:
-    """List the prebuilt binaries that are trusted. Everything else is built from source."""
+    """List the seeds: the prebuilt binaries that builds start from.
+
+    They are trusted by their hashes. Everything else is built from source.
+    """
     evaluator = session.evaluator()
     rows = []
     for name in evaluator.names:

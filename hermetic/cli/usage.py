@@ -46,7 +46,7 @@ def days(text: str) -> float:
 
 def byte_count(text: str) -> int:
     """Type of an option: a number of bytes, with or without a unit."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise click.BadParameter(f"{text!r} is not a size such as 500M or 2G")
     return int(float(match[1]) * _UNITS[match[2].upper()])

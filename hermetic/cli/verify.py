@@ -170,7 +170,8 @@ def _conclude(report: Report) -> None:
     bad = [v.label for v in report.verdicts if v.status == "differs"]
     failed = [v.label for v in report.verdicts if v.status == "failed"]
     if bad:
-        count, verb = counted(len(report.verdicts), "rebuild"), "differs" if len(bad) == 1 else "differ"
+        count = counted(len(report.verdicts), "rebuild")
+        verb = "differs" if len(bad) == 1 else "differ"
         raise NotReproducible(
             f"{len(bad)} of {count} {verb}: {', '.join(dict.fromkeys(bad))}",
             hint="--keep DIR leaves both outputs; --perturb NAME tells which condition is the cause",

@@ -142,7 +142,7 @@ class Evaluator:
                 return UsageError(f"unknown system {tail!r} in {text!r}", hint=did_you_mean(tail, SYSTEMS))
         known = [*self.names, *(f"{n}-{a}" for n in self.names for a in SYSTEMS)]
         near = nearest(text, known)
-        hint = f"did you mean {near!r}?" if near else f"recipes: {', '.join(self.names)}"
+        hint = f'did you mean "{near}"?' if near else f"recipes: {', '.join(self.names)}"
         return UsageError(f"unknown target {text!r}", hint=hint)
 
     def instantiate(self, target: Target) -> Instance:

@@ -1,7 +1,7 @@
-"""Reads a project: the files that evaluation depends on, from the work tree or from a git revision.
+"""Reads the files that evaluation depends on, from the work tree or from a git revision.
 
-Evaluation is a function of these bytes and of nothing else, so their hash is the key of the evaluation
-cache, and a revision is evaluated without being checked out.
+Evaluation depends only on these bytes. So their hash is the key of the evaluation cache, and a revision is
+evaluated without being checked out.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ Files = Mapping[str, bytes]
 
 
 def find_root(start: Path) -> Path:
-    """The nearest folder at or above `start`, an absolute path, that holds `flake-like.lock`.
+    """The nearest directory that holds `flake-like.lock`: the absolute path `start` or one above it.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such directory.
     """
     root = worktree.root_above(str(start))
     if root is not None:
         return Path(root)
     raise UsageError(
-        f"no {LOCK_FILE} in {start} or above it",
-        hint="change to a checkout of a hermetic project, or give its folder with --project",
+        f"no {LOCK_FILE} in {start} or in a directory above it",
+        hint="change to the directory of a hermetic project, or give it with --project DIR",
     )
 
 
 def read_worktree(root: Path) -> dict[str, bytes]:
-    """The files of the work tree; see `worktree.read`.
+    """The files of the work tree, as `worktree.read` returns them.
 
     Raises:
         HermeticError: a file cannot be read.
@@ -44,10 +44,10 @@ def read_worktree(root: Path) -> dict[str, bytes]:
 
 
 def read_revision(root: Path, revision: str) -> dict[str, bytes]:
-    """The same from a git revision, without touching the work tree.
+    """The files of a git revision, read without touching the work tree.
 
     Raises:
-        UsageError: not a git checkout, or no such revision.
+        UsageError: the project is not a git checkout, or the revision does not exist.
     """
     prefix = _git(root, revision, "rev-parse", "--show-prefix").decode().strip()
     tree = f"{revision}:{prefix}" if prefix else f"{revision}^{{tree}}"
@@ -78,7 +78,7 @@ def _git(root: Path, revision: str, *args: str, stdin: bytes | None = None) -> b
     try:
         done = subprocess.run(["git", "-C", str(root), *args], input=stdin, capture_output=True, check=False)
     except FileNotFoundError as error:
-        raise UsageError("git is needed to look at a revision, and is not installed") from error
+        raise UsageError(f"cannot read revision {revision!r}: git is not installed") from error
     if done.returncode:
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise UsageError(

@@ -1,6 +1,6 @@
-"""The one strict reader of TOML: the lock file and the recipes both go through it.
+"""The strict TOML reader for the lock file and the recipes.
 
-Its errors name the line, show the value, and suggest the name that was probably meant.
+Its errors name the line, show the value, and suggest a similar name.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from hermetic.errors import HermeticError, did_you_mean
 
 T = TypeVar("T")
 
-# More than any real document needs; what is longer is refused before a parser sees it.
+# More than any real document needs. Longer input is refused before it is parsed.
 MAX_TOML_BYTES: Final = 16 * 1024 * 1024
 _LONGEST_SHOWN: Final = 80
 
 
 def show_value(value: object) -> str:
-    """A TOML value as a person would write it, cut to one short line."""
+    """A value in TOML notation, shortened to one line."""
     if isinstance(value, bool):
         text = "true" if value else "false"
     elif isinstance(value, dict):
@@ -34,7 +34,7 @@ def show_value(value: object) -> str:
 
 
 def quote(text: str) -> str:
-    """`text` as a TOML basic string, escapes and quotes included."""
+    """`text` as a TOML basic string, with escapes and quotes."""
     out = ['"']
     for char in text:
         if char in '"\\':
@@ -58,14 +58,14 @@ _SHORT_ESCAPES: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r
 def decode_toml(data: bytes, filename: str, type: type[T], error_class: type[HermeticError]) -> T:
     """Decode a TOML document into the msgspec struct `type`.
 
-    The structs decide what is allowed; they should be declared with `forbid_unknown_fields=True`.
+    The structs determine what is allowed. Declare them with `forbid_unknown_fields=True`.
 
     Args:
-        filename: as it should stand in messages.
+        filename: the name for messages.
 
     Raises:
-        error_class: syntax, encoding, an unknown or missing field, a wrong type. The message begins with
-            `filename:line:` and shows the value; the hint has the name that was probably meant.
+        error_class: wrong syntax, encoding or type, or an unknown or missing field. The message begins with
+            `filename:line:` and shows the value. The hint suggests a similar name.
     """
     text, document = parse_toml(data, filename, error_class)
     try:
@@ -75,22 +75,24 @@ def decode_toml(data: bytes, filename: str, type: type[T], error_class: type[Her
 
 
 def parse_toml(data: bytes, filename: str, error_class: type[HermeticError]) -> tuple[str, dict[str, Any]]:
-    """The text of a TOML document and what it says, before any checking of types.
+    """The text of a TOML document and its parsed content, without type checks.
 
     Raises:
-        error_class: not UTF-8, not TOML, or absurdly large or deep.
+        error_class: the data is not UTF-8, not TOML, too large or nested too deeply.
     """
     import tomllib
 
     if len(data) > MAX_TOML_BYTES:
-        raise error_class(f"{filename}: {len(data)} bytes are too many for a file written by people")
+        raise error_class(
+            f"{filename}: the file has {len(data)} bytes, but at most {MAX_TOML_BYTES} are allowed"
+        )
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as problem:
         line = data.count(b"\n", 0, problem.start) + 1
         raise error_class(f"{filename}:{line}: not UTF-8: byte 0x{data[problem.start]:02x}") from None
     try:
-        # TOML calls a lone carriage return an error; tomllib turns only CRLF into LF.
+        # A lone carriage return is an error in TOML; tomllib converts only CRLF to LF.
         return text, tomllib.loads(text)
     except RecursionError:
         raise error_class(f"{filename}: values are nested too deeply") from None
@@ -115,7 +117,7 @@ def _explain_syntax(
 
 
 def _too_many_digits(most: int, text: str, filename: str, error_class: type[HermeticError]) -> HermeticError:
-    """Python refuses to convert such a number, and does not say where it stands."""
+    """The error for a number that Python refuses to convert, with its line, which Python does not report."""
     for number, line in enumerate(text.split("\n"), 1):
         if re.search(rf"\d[\d_]{{{most},}}", line):
             return error_class(f"{filename}:{number}: a number of more than {most} digits: {_shorten(line)}")
@@ -139,7 +141,7 @@ def _explain(
     type: type[Any],
     error_class: type[HermeticError],
 ) -> HermeticError:
-    """Say what msgspec found wrong in terms of the file: line, value, and the name that was meant."""
+    """Turn an error of msgspec into one with line, value and a similar name."""
     if match := _UNKNOWN.match(problem):
         path = _real_path(match[2], document, type, problem)
         name = match[1]
@@ -165,7 +167,7 @@ def _explain(
     return error_class(shown, hint=_choices(path, value, type))
 
 
-# msgspec's names of types, and what those who write TOML call them
+# msgspec's names of types, and their names in TOML
 _TYPES: Final = {
     "str": "a string",
     "int": "an integer",
@@ -191,7 +193,7 @@ _Step = str | int
 
 
 def _line_of(text: str, path: Sequence[_Step], value: object = None) -> str:
-    """`:LINE`, or nothing where the line cannot be told."""
+    """`:LINE`, or an empty string if the line is unknown."""
     names = [step for step in path if isinstance(step, str)]
     line = toml_line(text, names[:-1], names[-1]) if names else 1
     if line is None:
@@ -202,7 +204,7 @@ def _line_of(text: str, path: Sequence[_Step], value: object = None) -> str:
 
 
 def _line_of_element(text: str, first: int, value: object) -> int:
-    """Where in a list that begins on line `first`, and may span several, a value stands."""
+    """The line of a value in a list that begins on line `first` and may span several lines."""
     pattern = re.compile(r"(?<![\w.])" + re.escape(show_value(value)) + r"(?![\w.])")
     for number, content in enumerate(text.split("\n")[first - 1 : first + 500], first):
         if pattern.search(content):
@@ -225,15 +227,15 @@ def _dotted(path: Sequence[_Step]) -> str:
 
 
 def key_text(key: str) -> str:
-    """A TOML key: bare where that is allowed, else quoted."""
+    """A TOML key: bare if that is allowed, otherwise quoted."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else quote(key)
 
 
 def _real_path(shown: str | None, document: Any, type: type[Any], problem: str) -> list[_Step]:
     """Turn msgspec's path into real keys.
 
-    msgspec writes `[...]` for the key of a mapping. Which key it was is found by trying: a document
-    that holds that entry alone must give the same error.
+    msgspec writes `[...]` for the key of a mapping. The key is found by trial: a document with only that
+    entry must give the same error.
     """
     path: list[_Step] = []
     value = document
@@ -266,7 +268,7 @@ def _guilty_key(document: Any, path: Sequence[_Step], type: type[Any], problem: 
 
 
 def _with_value(document: Any, path: Sequence[_Step], value: Any) -> Any:
-    """A copy of `document` in which `value` stands at `path`."""
+    """A copy of `document` with `value` at `path`."""
     if not path:
         return value
     step = path[0]
@@ -290,7 +292,7 @@ def _value_at(path: Sequence[_Step], document: Any) -> Any:
 
 
 def _type_at(path: Sequence[_Step], type: type[Any]) -> Any:
-    """msgspec's description of the type that `path` leads to, or None."""
+    """msgspec's description of the type at `path`, or None."""
     info: Any = msgspec.inspect.type_info(type)
     for step in path:
         if isinstance(info, msgspec.inspect.UnionType):
@@ -313,7 +315,7 @@ def _fields_at(path: Sequence[_Step], type: type[Any]) -> list[str]:
 
 
 def _choices(path: Sequence[_Step], value: object, type: type[Any]) -> str | None:
-    """Where only certain words are allowed, a hint with the one that was meant."""
+    """If only certain words are allowed, a hint with a similar one."""
     info = _type_at(path, type)
     if not isinstance(info, (msgspec.inspect.LiteralType, msgspec.inspect.EnumType)):
         return None
@@ -325,10 +327,10 @@ def _choices(path: Sequence[_Step], value: object, type: type[Any]) -> str | Non
 
 
 def toml_line(text: str, table_path: Sequence[str], key: str | None) -> int | None:
-    """The line, counted from 1, on which `key` of the table at `table_path` is set.
+    """The line, counted from 1, that sets `key` of the table at `table_path`.
 
-    Without `key`: the line on which that table begins. Where the key stands in an inline table or a dotted
-    key, the line of that statement. None when there is no such key, or the text is not TOML.
+    Without `key`: the line on which that table begins. For a key in an inline table or a dotted key: the line
+    of that statement. None if there is no such key, or if the text is not TOML.
     """
     wanted = [*table_path, key] if key is not None else list(table_path)
     around: tuple[int, int] | None = None
@@ -337,9 +339,9 @@ def toml_line(text: str, table_path: Sequence[str], key: str | None) -> int | No
         if path == wanted:
             return line
         if not is_header and path == wanted[: len(path)]:
-            around = max(around or (0, 0), (len(path), line))  # an inline table that holds it
+            around = max(around or (0, 0), (len(path), line))  # an inline table that contains the key
         elif path[: len(wanted)] == wanted:
-            within = within or line  # a table that exists only by what is in it
+            within = within or line  # the table has no header of its own
     return within or (around[1] if around else None)
 
 
@@ -347,7 +349,7 @@ def _statements(text: str) -> Iterator[tuple[list[str], int, bool]]:
     """Each table header and each assignment of a TOML text.
 
     Yields:
-        Its full path, the line it begins on, and whether it is a header.
+        Its full path, its first line, and whether it is a header.
     """
     import tomllib
 
@@ -377,7 +379,7 @@ def _statements(text: str) -> Iterator[tuple[list[str], int, bool]]:
 
 
 def _key_path(statement: str, loads: Any) -> list[str] | None:
-    """The keys that one statement of TOML sets, or None when it is not (yet) a whole statement."""
+    """The key path that a TOML statement sets, or None if it is not a complete statement."""
     try:
         value: Any = loads(statement)
     except (ValueError, RecursionError):
@@ -398,7 +400,7 @@ _NEXT: Final = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s
 
 
 def _dots(statement: str) -> int:
-    """How many keys, joined by dots, stand at the beginning of a valid statement."""
+    """The number of keys, joined by dots, at the start of a valid statement."""
     match = _KEY.match(statement)
     count = 0
     while match is not None:

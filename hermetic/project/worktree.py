@@ -1,10 +1,10 @@
-"""The files of a project that evaluation depends on, as they lie in its folder.
+"""Reads the files of a project that evaluation depends on from its directory.
 
-Loaded before anything else (see `store.quick`), so nothing is imported that is slow to load.
+This module is loaded first (see `store.quick`), so it imports nothing that is slow to load.
 """
 
 # ruff: noqa: PTH112, PTH113, PTH120
-# Because pathlib doubles the time of these loops, and is slow to load.
+# pathlib doubles the time of these loops, and is slow to load.
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from blake3 import blake3
 from hermetic import filesystem
 from hermetic.hashing import EVALUATION
 
-# What `typing.TYPE_CHECKING` stands for.
+# Instead of `typing.TYPE_CHECKING`: importing `typing` is slow.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,42 +25,43 @@ LOCK_FILE = "flake-like.lock"
 DIRECTORY = "derivations"
 PATCH_DIRECTORY = "patches"
 
-MOST = 64 << 20  # bytes of one file
+MOST = 64 << 20  # largest file, in bytes
+LINKED = "is a symbolic link to a directory, which is not followed"
 
-# Where the code lies that decides what an evaluation gives: the layers up to `derivation`.
+# The code that determines the result of an evaluation: the layers up to `derivation`.
 _EVALUATOR = ("", "/project", "/derivation")
 
 
-def root_above(folder: str) -> str | None:
-    """The nearest folder at or above `folder`, an absolute path, that holds `flake-like.lock`."""
-    while not os.path.isfile(f"{folder}/{LOCK_FILE}"):
-        if folder == "/":
+def root_above(directory: str) -> str | None:
+    """The nearest directory that holds `flake-like.lock`: the absolute path `directory` or one above it."""
+    while not os.path.isfile(f"{directory}/{LOCK_FILE}"):
+        if directory == "/":
             return None
-        folder = os.path.dirname(folder)
-    return folder
+        directory = os.path.dirname(directory)
+    return directory
 
 
 def read(root: str) -> dict[str, bytes]:
-    """All files of `derivations/` and `patches/`, and the lock, by path relative to the project.
+    """The lock and all files of `derivations/` and `patches/`, by path relative to the project.
 
-    Editors' backups and hidden files are passed over.
+    Hidden files and editors' backups are skipped.
 
     Raises:
-        OSError: a file cannot be read, is none or too large, or a folder is a link: that could lead round
-            in a ring, or through the whole disk, and git does not follow it either.
+        OSError: a file cannot be read, is not a regular file or is too large; or a directory is a symbolic
+            link. Such a link could form a cycle or lead outside, and git does not follow it either.
     """
     files = {LOCK_FILE: filesystem.whole(f"{root}/{LOCK_FILE}", MOST)}
     pending = [f for f in (DIRECTORY, PATCH_DIRECTORY) if os.path.isdir(f"{root}/{f}")]
     while pending:
-        folder = pending.pop()
-        with os.scandir(f"{root}/{folder}") as entries:
+        directory = pending.pop()
+        with os.scandir(f"{root}/{directory}") as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name.endswith("~"):
                     continue
-                name = f"{folder}/{entry.name}"
+                name = f"{directory}/{entry.name}"
                 if entry.is_dir():
                     if entry.is_symlink():
-                        raise OSError(errno.ELOOP, "is a link to a folder, which is not followed", entry.path)
+                        raise OSError(errno.ELOOP, LINKED, entry.path)
                     pending.append(name)
                 else:
                     files[name] = filesystem.whole(entry.path, MOST)
@@ -68,7 +69,7 @@ def read(root: str) -> dict[str, bytes]:
 
 
 def fingerprint(files: Mapping[str, bytes]) -> str:
-    """Hash of all that evaluation depends on, its own code included: the key of the evaluation cache."""
+    """Hash of everything that evaluation depends on, including its code: the key of the evaluation cache."""
     hasher = blake3(derive_key_context=EVALUATION)
     for name in sorted(files):
         _feed(hasher, name, files[name])

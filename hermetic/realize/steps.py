@@ -83,10 +83,7 @@ class Steps:
         return self._usable(self.store.realisation(drv_id))
 
     def _usable(self, found: Realisation | None) -> str | None:
-        if found is None:
-            return None
-        self._temp_roots.add(found.object)
-        return found.object if self.store.intact(found.object) else None
+        return self.store.usable(found, temp_roots=self._temp_roots)
 
     def fetch(self, step: Step) -> tuple[str, How]:
         """Download a source, check it, and add it to the store."""
@@ -263,7 +260,7 @@ class Steps:
 
 
 def workspace_label(step: Step) -> str:
-    """What the work folder of a build is called, and a kept one is found by."""
+    """What the work directory of a build is called, and a kept one is found by."""
     return f"build-{step.target}"
 
 

@@ -1,5 +1,5 @@
-"""Builds run here: a specification (`spec`, pure), and its application to this machine.
+"""Runs builds in sandboxes. A sandbox is specified as a value (`spec`, pure).
 
-`client` is what the rest of hermetic uses. It starts one small *fork server* (`host`, standard library
-only), which makes a process in new namespaces for each build; `inside` is what that process does.
+The rest of hermetic uses `client`. It starts one small *fork server* (`host`, standard library only), which
+creates a process in new namespaces for each build. That process runs `inside`.
 """

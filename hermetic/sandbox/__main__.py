@@ -1,8 +1,8 @@
 # ruff: noqa: PTH100, PTH120
-# Because pathlib would double the time that the server takes to start.
+# pathlib would double the start-up time of the server.
 """Entry point of the fork server: `python -I -S hermetic/sandbox/__main__.py SOCKET-FD UID GID PRIVILEGED`.
 
-Run by path and without site-packages, so that it starts fast and depends on the standard library alone.
+It is run by path and without site-packages, so that it starts fast and depends on the standard library only.
 """
 
 import os

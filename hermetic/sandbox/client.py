@@ -1,4 +1,4 @@
-"""Runs builds in sandboxes: the fork server's other end, and what the rest of hermetic uses."""
+"""Runs builds in sandboxes: the client of the fork server, used by the rest of hermetic."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ENTRY_POINT: Final = Path(__file__).with_name("__main__.py")
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How a build ended. Everything it had started is dead.
+    """How a build ended. All its processes are dead.
 
     Attributes:
         exit_status: of the build's process; None if a signal, a timeout or a cancellation ended it.
-        signal: the signal that ended the build's process by itself.
-        timed_out, cancelled: it was killed, and why.
-        seconds: wall clock.
+        signal: the signal that ended the build's process, unless hermetic sent it.
+        timed_out, cancelled: why hermetic killed the build.
+        seconds: wall clock time.
     """
 
     exit_status: int | None
@@ -45,7 +45,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Running:
-    """A build that was started. `wait` must be called, once; `cancel` may be, from any thread."""
+    """A running build. Call `wait` exactly once. `cancel` may be called from any thread."""
 
     def __init__(self, sandbox: Sandbox, channel: socket.socket, owned: tuple[str, ...]) -> None:
         self._sandbox = sandbox
@@ -53,12 +53,12 @@ class Running:
         self._owned = owned
 
     def cancel(self) -> None:
-        """Kill everything that the build has started. Returns at once; `wait` then tells of it."""
-        with contextlib.suppress(OSError):  # it has ended already
+        """Kill all processes of the build. Returns at once; `wait` then returns a cancelled result."""
+        with contextlib.suppress(OSError):  # the build has ended
             self._channel.shutdown(socket.SHUT_WR)
 
     def wait(self) -> Result:
-        """Wait for the end. If this is interrupted (Ctrl-C), the build is killed first.
+        """Wait for the end and return the result. An interrupt (Ctrl-C) kills the build first.
 
         Raises:
             SandboxError: the sandbox could not be set up.
@@ -76,7 +76,7 @@ class Running:
                 raise
         finally:
             self._channel.close()
-            self._sandbox._take_folders_back(self._owned)
+            self._sandbox._take_directories_back(self._owned)
         if "error" in outcome:
             raise diagnosis.explain(outcome["error"])
         return _result(outcome)
@@ -95,10 +95,9 @@ def _result(outcome: dict[str, Any]) -> Result:
 
 
 class Sandbox:
-    """Runs builds, several at once if asked from several threads. A context manager.
+    """Runs builds. Several threads may run one each at the same time. A context manager.
 
-    The server is started with the first build. When this object is closed, or its process dies in whatever
-    way, all builds are killed.
+    The first build starts the server. When this object is closed or its process dies, all builds are killed.
     """
 
     def __init__(self) -> None:
@@ -126,10 +125,10 @@ class Sandbox:
             server.wait()
 
     def check(self) -> None:
-        """Set up an empty sandbox and take it down again.
+        """Set up an empty sandbox and remove it.
 
         Raises:
-            SandboxError: this machine does not let us; the hint says what to change.
+            SandboxError: this machine does not allow it; the hint says what to change.
         """
         diagnosis.check_machine()
         message = specs.request(SandboxSpec(argv=("/nothing",), env={}))
@@ -142,15 +141,15 @@ class Sandbox:
         return self.start(spec, log_fd).wait()
 
     def start(self, spec: SandboxSpec, log_fd: int) -> Running:
-        """Start a build. Its standard output and error go to `log_fd`, its standard input is empty.
+        """Start a build. Its standard output and error go to `log_fd`. Its standard input is empty.
 
         Raises:
-            SandboxError: the specification is not valid, or a folder cannot be given to the build's user.
+            SandboxError: the specification is not valid, or the owner of a directory cannot be changed.
         """
         return self._start(spec, (log_fd,), interactive=False)
 
     def run_interactive(self, spec: SandboxSpec) -> int:
-        """Run a process on this process's terminal. Returns its exit status; 128 + n after signal n."""
+        """Run a process on this process's terminal. Returns its exit status, or 128 + n after signal n."""
         previous = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         try:
             result = self._start(spec, (0, 1, 2), interactive=True).wait()
@@ -163,11 +162,11 @@ class Sandbox:
 
     def _start(self, spec: SandboxSpec, streams: tuple[int, ...], *, interactive: bool) -> Running:
         message = specs.request(spec, interactive=interactive)
-        owned = self._give_folders(spec)
+        owned = self._give_directories(spec)
         try:
             return self._send(message, streams, owned)
         except BaseException:
-            self._take_folders_back(owned)
+            self._take_directories_back(owned)
             raise
 
     def _send(self, message: dict[str, Any], streams: tuple[int, ...], owned: tuple[str, ...]) -> Running:
@@ -182,7 +181,7 @@ class Sandbox:
                     raise SandboxError(f"the sandbox server has died: {error}") from None
         try:
             host.send(ours, message)
-        except OSError as error:  # a broken pipe here has nothing to do with our standard output
+        except OSError as error:  # not to be confused with a broken pipe of our standard output
             ours.close()
             raise SandboxError(f"the sandbox server has died: {error}") from None
         return build
@@ -191,7 +190,9 @@ class Sandbox:
         if self._requests is not None:
             return self._requests
         if not sys.executable:
-            raise SandboxError("where the Python interpreter is, is not known: the sandbox needs it")
+            raise SandboxError(
+                "cannot locate the Python interpreter, which the sandbox needs: sys.executable is empty"
+            )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         who = self._identity
         numbers = (theirs.fileno(), who.uid, who.gid, int(who.privileged))
@@ -208,24 +209,24 @@ class Sandbox:
         self._requests = ours
         return ours
 
-    # --- work folders: for root, builds are somebody else ---
+    # --- work directories: when hermetic runs as root, builds run as another user ---
 
-    def _give_folders(self, spec: SandboxSpec) -> tuple[str, ...]:
+    def _give_directories(self, spec: SandboxSpec) -> tuple[str, ...]:
         if not self._identity.privileged:
             return ()
-        folders = tuple(m.source for m in spec.mounts if m.writable and identity.is_folder(m.source))
-        for folder in folders:
-            identity.give(folder, self._identity.uid, self._identity.gid)
-        return folders
+        directories = tuple(m.source for m in spec.mounts if m.writable and identity.is_directory(m.source))
+        for directory in directories:
+            identity.give(directory, self._identity.uid, self._identity.gid)
+        return directories
 
-    def _take_folders_back(self, folders: tuple[str, ...]) -> None:
-        for folder in folders:
-            if identity.is_folder(folder):
-                identity.give(folder, os.geteuid(), os.getegid())
+    def _take_directories_back(self, directories: tuple[str, ...]) -> None:
+        for directory in directories:
+            if identity.is_directory(directory):
+                identity.give(directory, os.geteuid(), os.getegid())
 
 
 def _take_terminal_back() -> None:
-    """A shell with job control makes itself the terminal's foreground; when it has gone, that is nobody."""
+    """A shell with job control makes itself the foreground process group and leaves none when it exits."""
     try:
         with Path("/dev/tty").open("rb", buffering=0) as terminal:
             os.tcsetpgrp(terminal.fileno(), os.getpgrp())

@@ -1,19 +1,19 @@
 # ruff: noqa: PTH123
-# Because pathlib would double the time that this takes to load.
-"""Runs a build under a clock that is put forward, as far as its processes can see the time of day.
+# pathlib would double the load time of this module.
+"""Runs a build under a shifted clock: its processes see a later time of day.
 
-The build's init traces all processes of the build:
+The build's init traces all processes of the build (ptrace):
 
-- A program reads the clock from the vDSO, a piece of code that the kernel maps into every process, without a
-  system call that could be answered otherwise. The vDSO's address is the entry AT_SYSINFO_EHDR of the vector
-  that a program finds on its stack. It is crossed out whenever a program is executed; every C library then
-  makes system calls instead.
-- A seccomp filter stops a process at each call that tells the time of day, for the tracer to answer it.
-- It also stops those that wait until a time of day, or note one down as a file's: the time is translated back
-  for the length of the call.
+- A program reads the clock without a system call, from the vDSO, which is code that the kernel maps into
+  every process. The auxiliary vector on the program's stack has its address, in the entry AT_SYSINFO_EHDR.
+  The tracer removes that entry whenever a program is executed. Every C library then makes system calls
+  instead.
+- A seccomp filter stops a process at each system call that returns the time of day. The tracer answers it.
+- The filter also stops calls that wait until a time of day or set a file's time stamp. For the duration of
+  the call, their argument is translated back to the machine's clock.
 
-So whatever the kernel notes down, times of files above all, agrees with itself: it is of the machine's clock.
-Imported by the fork server for the first build that needs it. Standard library only.
+So everything that the kernel records, such as time stamps of files, consistently uses the machine's clock.
+The fork server imports this module for the first build that needs it. Standard library only.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ import struct
 import time
 
 from hermetic.sandbox import ptrace, seccomp, syscalls
-from hermetic.sandbox.inside import SetupError, enter_folder, signals_to_reset
+from hermetic.sandbox.inside import SetupError, enter_directory, signals_to_reset
 
-# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+# Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final, NoReturn
 
-STEP: Final = "trace"  # of a SetupError: the machine does not let us trace, or a process could not be
+STEP: Final = (
+    "trace"  # step of a SetupError: the machine does not allow tracing, or a process cannot be traced
+)
 
 _OPTIONS: Final = (
     ptrace.OPTION_FORK
@@ -50,13 +52,13 @@ _END_OF_CALL: Final = signal.SIGTRAP | 0x80
 
 _AT_NULL, _AT_IGNORE, _AT_SYSINFO_EHDR = 0, 1, 33
 _CS_OF_32_BITS: Final = 0x23
-_STACK_SIZES: Final = (1 << 14, 1 << 18, 1 << 23)  # bytes to look at; arguments are limited to the last
+_STACK_SIZES: Final = (1 << 14, 1 << 18, 1 << 23)  # bytes to search; arguments take at most the last number
 
 _NO_CALL: Final = 2**64 - 1
 _CALLS: Final = seccomp.CLOCK_NUMBERS
 _GETTIMEOFDAY, _TIME, _CLOCK_GETTIME = (_CALLS[n] for n in ("gettimeofday", "time", "clock_gettime"))
-# Calls that are told a time of day: the register that points at it, how many bytes are there, and where among
-# them the seconds stand.
+# Calls with a time of day as argument: the register that points at it, its size in bytes, and the offsets of
+# its seconds.
 _DEADLINES: Final = {
     _CALLS["futex"]: ("r10", 16, (0,)),
     _CALLS["timer_settime"]: ("rdx", 32, (16,)),  # after the interval
@@ -73,23 +75,23 @@ _FILE_TIMES: Final = {
     _CALLS["futimesat"]: ("rdx", 32, (0, 16)),
     _CALLS["utimensat"]: ("rdx", 32, (0, 16)),
 }
-# Seconds. Of timers it is not known which clock they follow; no machine has been up for longer, and what is
-# due before it by the time of day is due at once.
+# Seconds. It is unknown which clock a timer follows. An earlier deadline is taken for one since boot: no
+# machine has been up for longer. If it is a time of day, it is past, and the timer fires at once either way.
 _NO_UPTIME: Final = 10**9
-_RECENT: Final = 86_400  # seconds; a file's time is taken for one of the build's clock if it is not older
+_RECENT: Final = 86_400  # seconds; a file time stamp is taken for one of the build's clock unless it is older
 _SECONDS: Final = struct.Struct("<q")
-_RED_ZONE: Final = 128  # bytes below the stack pointer that a function may use
+_RED_ZONE: Final = 128  # bytes below the stack pointer that a function may use (x86_64 ABI)
 
 
 def run(process: dict[str, Any]) -> int:
-    """What `inside.run` does, under a clock that is `process["clock_offset"]` seconds ahead.
+    """Like `inside.run`, under a clock that is `process["clock_offset"]` seconds ahead.
 
-    The caller must have the filter `seccomp.tracer_program`, and no other child.
+    The caller must have installed the filter `seccomp.tracer_program` and must have no other child.
 
     Raises:
-        SetupError: the build cannot be executed; or, in step `STEP`, it cannot be traced.
+        SetupError: the build cannot be executed, or (in step `STEP`) cannot be traced.
     """
-    enter_folder(process)
+    enter_directory(process)
     ours, theirs = _socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -110,9 +112,9 @@ def run(process: dict[str, Any]) -> int:
 
 
 def _become_the_build(process: dict[str, Any], end: _socket.socket) -> NoReturn:
-    """In the child: wait to be traced, then execute the build; or tell why that cannot be done."""
+    """In the child: wait to be traced, then execute the build, or send the error number to the parent."""
     try:
-        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else it could not be traced
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # otherwise it cannot be traced
         end.send(b".")
         end.recv(1)
         for number in signals_to_reset():
@@ -128,30 +130,30 @@ def _become_the_build(process: dict[str, Any], end: _socket.socket) -> NoReturn:
 
 
 class _Tracer:
-    """Follows all processes and threads of a build. Args: seconds that their clock is ahead."""
+    """Traces all processes and threads of a build. Args: seconds that their clock is ahead."""
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
-        self.amended: dict[int, tuple[str, int]] = {}  # by thread: a register's name and its own value
+        self.amended: dict[int, tuple[str, int]] = {}  # thread id: a changed register and its original value
 
     def serve(self, main: int) -> int:
-        """Until the process `main` ends; its wait status. Orphans are reaped meanwhile."""
+        """Trace until the process `main` ends; returns its wait status. Reaps orphans meanwhile."""
         while True:
             pid, status = os.waitpid(-1, ptrace.WALL)
             if os.WIFSTOPPED(status):
                 try:
                     self._go_on(pid, event=status >> 16, stopped_by=status >> 8 & 0xFF)
                 except ProcessLookupError:
-                    pass  # it was killed while it stood still; its end will be told
+                    pass  # it was killed while stopped; waitpid will report its end
                 except OSError as error:
-                    raise SetupError(STEP, error.errno or 0, f"{error}, of {_program(pid)}") from None
+                    raise SetupError(STEP, error.errno or 0, f"{error}, in {_program(pid)}") from None
             else:
                 self.amended.pop(pid, None)
                 if pid == main:
                     return status
 
     def _go_on(self, pid: int, *, event: int, stopped_by: int) -> None:
-        """Do what is to be done where a thread has stopped, and let it run on."""
+        """Handle a stopped thread and let it continue."""
         if event == ptrace.EVENT_SECCOMP:
             self._at_call(pid)
             return
@@ -174,7 +176,7 @@ class _Tracer:
             now = int(time.time()) + self.offset
             self._translate(pid, registers, *_FILE_TIMES[registers.orig_rax], since=now - _RECENT, until=now)
             return
-        # Any other call was stopped by a filter of the build's own: for that one there is no tracer.
+        # Any other call was stopped by a filter of the build itself, for which there is no tracer.
         known = registers.orig_rax in (_GETTIMEOFDAY, _TIME, _CLOCK_GETTIME)
         result = self._tell_time(pid, registers) if known else -errno.ENOSYS
         registers.orig_rax = _NO_CALL
@@ -183,7 +185,7 @@ class _Tracer:
         ptrace.resume(pid)
 
     def _tell_time(self, pid: int, registers: ptrace.Registers) -> int:
-        """Answer a call that tells the time of day; its result."""
+        """Answer a call that returns the time of day; returns the result of the call."""
         clock = registers.rdi & 0xFFFFFFFF if registers.orig_rax == _CLOCK_GETTIME else time.CLOCK_REALTIME
         try:
             seconds, nanoseconds = divmod(time.clock_gettime_ns(clock), 10**9)
@@ -210,10 +212,10 @@ class _Tracer:
         since: int,
         until: int = 2**63,
     ) -> None:
-        """Have a call take the times from `since` to `until` as those that the machine's clock shows then.
+        """Translate the times of day from `since` to `until` in a call's argument to the machine's clock.
 
-        The caller's own structure may be read-only, or be read by other threads. So the call gets another
-        one, beyond what is in use of the stack, and the register is set back at the end of the call.
+        The caller's structure may be read-only or shared with other threads. So the call gets a copy below
+        the used part of the stack, and the register is restored at the end of the call.
         """
         address: int = getattr(registers, register)
         try:
@@ -222,7 +224,7 @@ class _Tracer:
             if error.errno != errno.EFAULT:
                 raise
             given = bytearray()
-        readable = places if len(given) == size else ()  # a wrong address is the kernel's to find
+        readable = places if len(given) == size else ()  # the kernel reports a wrong address
         told = {at: _SECONDS.unpack_from(given, at)[0] for at in readable}
         translated = {at: seconds - self.offset for at, seconds in told.items() if since <= seconds <= until}
         if not translated:
@@ -238,7 +240,7 @@ class _Tracer:
 
 
 def _program(pid: int) -> str:
-    """What a process calls itself, for people."""
+    """The name of a process, for messages."""
     try:
         with open(f"/proc/{pid}/comm", errors="replace") as name:
             return name.read().strip()
@@ -247,7 +249,7 @@ def _program(pid: int) -> str:
 
 
 def _store(pid: int, address: int, data: bytes) -> int:
-    """Write a call's answer; 0, or -EFAULT where the caller has no such memory."""
+    """Write a call's answer. Returns 0, or -EFAULT if the caller has no such memory."""
     try:
         if data:
             ptrace.write(pid, address, data)
@@ -259,26 +261,26 @@ def _store(pid: int, address: int, data: bytes) -> int:
 
 
 def hide_vdso(pid: int) -> None:
-    """Cross out the vDSO's address on the stack of a program that has just been executed.
+    """Remove the vDSO's address from the stack of a program that has just been executed.
 
     Raises:
-        OSError: its memory cannot be read, as that of a program whose file its user may not read.
+        OSError: its memory cannot be read, for example because its user may not read the program's file.
     """
     registers = ptrace.registers(pid)
     if registers.cs == _CS_OF_32_BITS:
-        return  # its first call will kill it
+        return  # a 32-bit program: its first system call kills it
     for size in _STACK_SIZES:
         place = _place_of_vdso(ptrace.read(pid, registers.rsp, size))
         if place is not None:
             ptrace.write(pid, registers.rsp + place, _SECONDS.pack(_AT_IGNORE))
             return
-    raise OSError(errno.ENOEXEC, "what a program was started with cannot be understood")
+    raise OSError(errno.ENOEXEC, "no auxiliary vector on the stack of a new program")
 
 
 def _place_of_vdso(stack: bytes) -> int | None:
-    """The offset of AT_SYSINFO_EHDR in what a program finds on its stack: argc, argv, envp, auxv.
+    """The offset of AT_SYSINFO_EHDR in the initial stack of a program: argc, argv, envp, auxv.
 
-    None if it is not there, because this is not all of the stack: the kernel gives it to every program.
+    None if it is not found: then `stack` is too short, because the kernel gives the entry to every program.
     """
     words = array.array("Q")
     words.frombytes(stack[: len(stack) & ~7])

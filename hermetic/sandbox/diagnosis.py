@@ -1,4 +1,4 @@
-"""Says in words why a sandbox could not be set up, and what to change."""
+"""Explains why a sandbox could not be set up, and what to change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OLDEST_KERNEL: Final = (5, 12)
 
 
 def check_machine() -> None:
-    """Raises SandboxError if this is not a machine that can build at all."""
+    """Raises SandboxError if this machine cannot build."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         this = f"{platform.machine()} {platform.system()}"
         raise SandboxError(f"builds run on x86_64 Linux only; this is {this}")
@@ -26,20 +26,20 @@ def check_machine() -> None:
 
 
 def explain(failure: dict[str, Any]) -> SandboxError:
-    """The error for a step that failed: `step`, `errno`, `text` as the fork server reports them."""
+    """The error for a failed step: `step`, `errno` and `text` as the fork server reports them."""
     step, number, text = failure["step"], failure["errno"], failure["text"]
     if number == errno.ENOSYS:
         return SandboxError(
-            f"the kernel ({platform.release()}) lacks what the sandbox needs: {text}",
-            hint="Linux 5.12 or newer is needed, without a filter that hides its mount calls.",
+            f"the kernel ({platform.release()}) lacks a system call that the sandbox needs: {text}",
+            hint="use Linux 5.12 or newer, without a seccomp filter that blocks its mount calls",
         )
     if step.startswith(("open ", "chdir ", "execute ")):
         return SandboxError(f"the sandbox could not {step}: {text}")
     if step == "Processes /proc" and number == errno.EPERM:
         return SandboxError(
             f"the kernel refuses a new /proc: {text}",
-            hint="This happens in containers that hide parts of /proc: start it with an unmasked /proc "
-            "(docker: --security-opt systempaths=unconfined).",
+            hint="in a container that hides parts of /proc, start it with an unmasked /proc "
+            "(docker: --security-opt systempaths=unconfined)",
         )
     if step == "trace":
         return _untraceable(number, text)
@@ -52,27 +52,27 @@ def explain(failure: dict[str, Any]) -> SandboxError:
 
 
 def _untraceable(number: int, text: str) -> SandboxError:
-    """Why a build cannot be given another time of day."""
-    reason, hint = "", "Leave that out: --no-perturb clock."
+    """The error when a build cannot run under a shifted clock."""
+    reason, hint = "", "leave this perturbation out with --no-perturb clock"
     scope = _setting("kernel/yama/ptrace_scope")
     if scope in ("2", "3"):
         reason = f": tracing is forbidden (kernel.yama.ptrace_scope is {scope})"
         change = (
-            "As root: sysctl -w kernel.yama.ptrace_scope=1." if scope == "2" else "A restart can change it."
+            "as root: sysctl -w kernel.yama.ptrace_scope=1" if scope == "2" else "change it with a reboot"
         )
-        hint = f"{change} Or leave that out: --no-perturb clock."
+        hint = f"{change}, or leave this perturbation out with --no-perturb clock"
     elif text.endswith("'ptrace'") and number in (errno.EPERM, errno.EACCES, errno.ENOSYS):
-        reason = ": the kernel, or the container that this runs in, does not permit ptrace"
-        hint = f"In a container: permit it (docker: --cap-add SYS_PTRACE). Or {hint[0].lower()}{hint[1:]}"
+        reason = ": the kernel or the container does not permit ptrace"
+        hint = f"in a container, permit it (docker: --cap-add SYS_PTRACE), or {hint}"
     return SandboxError(
-        f"the build cannot be given another time of day{reason}",
+        f"the rebuild cannot run under a shifted clock{reason}",
         hint=hint,
         details=(f"error: {text}",),
     )
 
 
 def _why_no_namespaces(number: int) -> tuple[str | None, str | None]:
-    """The setting of this machine that most probably forbids user namespaces, and its remedy."""
+    """The setting of this machine that most probably forbids user namespaces, and the remedy."""
     if os.geteuid() != 0 and _setting("kernel/unprivileged_userns_clone") == "0":
         return _forbidden("kernel.unprivileged_userns_clone", "0", "1")
     if _setting("user/max_user_namespaces") == "0":
@@ -84,17 +84,17 @@ def _why_no_namespaces(number: int) -> tuple[str | None, str | None]:
             return _forbidden(f"user.max_{kind}_namespaces", "0", "15000")
     if number in (errno.EPERM, errno.EACCES):
         return (
-            "the kernel, or the container that this runs in, does not permit user namespaces",
-            "In a container: permit them (docker: --security-opt seccomp=unconfined, or --privileged), "
-            "or run hermetic outside of it.",
+            "the kernel or the container does not permit user namespaces",
+            "in a container, permit them (docker: --security-opt seccomp=unconfined, or --privileged), "
+            "or run hermetic outside the container",
         )
     if number == errno.ENOSPC:
-        return "too many namespaces exist already", "Raise the user.max_*_namespaces settings with sysctl."
+        return "too many namespaces exist", "raise the user.max_*_namespaces settings with sysctl"
     return None, None
 
 
 def _forbidden(name: str, value: str, remedy: str) -> tuple[str, str]:
-    return f"user namespaces are forbidden ({name} is {value})", f"As root: sysctl -w {name}={remedy}"
+    return f"user namespaces are forbidden ({name} is {value})", f"as root: sysctl -w {name}={remedy}"
 
 
 def _setting(name: str) -> str | None:

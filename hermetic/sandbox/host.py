@@ -1,12 +1,12 @@
 # ruff: noqa: SIM105
-# Because contextlib would double the time that the server takes to start.
-"""The fork server: makes a process in new namespaces for each build, and sees to it that it ends.
+# contextlib would double the start-up time of the server.
+"""The fork server: creates a process in new namespaces for each build, and makes sure that it ends.
 
-Started once by `client`, over an inherited socket. Each packet there carries the file descriptors of one
-build: its *channel* (a stream socket) and its standard streams. Over the channel comes the request, and goes
-the outcome.
-A build lives no longer than its channel: when the client closes its end, or dies, the build is killed.
-Single-threaded, standard library only, quick to start.
+`client` starts it once and talks to it over an inherited socket. Each packet on that socket carries the file
+descriptors of one build: its *channel* (a stream socket) and its standard streams. The channel carries the
+request to the server and the outcome back.
+A build ends with its channel: when the client closes its end or dies, the build is killed.
+The server is single-threaded, uses the standard library only, and starts fast.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 
 from hermetic.sandbox import inside, seccomp, syscalls
 
-# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+# Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
@@ -41,7 +41,7 @@ _FD_BYTES = 4
 
 
 class Build:
-    """A build that runs: its first process, and how it is told to end."""
+    """A running build: its first process, its sockets and its deadline."""
 
     def __init__(
         self,
@@ -61,30 +61,30 @@ class Build:
         self.cpu = cpu
 
     def kill(self, reason: str) -> None:
-        """Kill the first process, and so everything in its pid namespace."""
+        """Kill the first process, and with it everything in its pid namespace."""
         if self.ended_by is None:
             self.ended_by = reason
             os.kill(self.pid, signal.SIGKILL)
 
 
 class Server:
-    """Args: where requests come from; the identity of builds outside; whether this process is privileged."""
+    """Args: socket for requests; uid and gid of builds on the host; whether this process is privileged."""
 
     def __init__(self, requests: _socket.socket, host_uid: int, host_gid: int, privileged: bool) -> None:
         self.requests = requests
         self.host_uid = host_uid
         self.host_gid = host_gid
         self.privileged = privileged
-        self.filters = {allow: seccomp.program(user_namespaces=allow) for allow in (False, True)}
+        self.filter = seccomp.program()
         self.owners = _owners(host_uid, host_gid) if privileged else None
         self.builds: dict[int, Build] = {}  # by the descriptors of both channel and pidfd
         self.poll = select.poll()
 
     def serve(self) -> None:
-        """Until the client closes its end."""
+        """Serve requests until the client closes its end."""
         self.poll.register(self.requests.fileno(), select.POLLIN)
         while True:
-            # Requests come first in the list. So no number of a closed descriptor is taken again within it.
+            # Requests come first in the list. So no descriptor number is closed and reused within one list.
             for fd, _ in self.poll.poll(self._next_timeout()):
                 build = self.builds.get(fd)
                 if fd == self.requests.fileno():
@@ -102,13 +102,13 @@ class Server:
                     build.kill("timed_out")
 
     def _next_timeout(self) -> float | None:
-        """Milliseconds until a build may have run for too long."""
+        """Milliseconds until the next deadline of a build, or None."""
         waiting = (b for b in self.builds.values() if b.ended_by is None)
         deadlines = [b.deadline for b in waiting if b.deadline is not None]
         return max(0.0, (min(deadlines) - time.monotonic()) * 1000 + 1) if deadlines else None
 
     def _accept(self) -> bool:
-        """Start the build that the next packet asks for; False at the end of the connection."""
+        """Start the build of the next request. Returns False at the end of the connection."""
         space = _socket.CMSG_SPACE(_MAX_FDS * _FD_BYTES)
         data, ancillary, _, _ = self.requests.recvmsg(16, space, _socket.MSG_CMSG_CLOEXEC)
         if not data:
@@ -129,7 +129,7 @@ class Server:
 
     def _start(self, channel: _socket.socket, request: dict[str, Any], streams: list[int]) -> None:
         if request["process"]["clock_offset"]:
-            # Only rebuilds need it; and where a build's root is, no module can be found any more.
+            # Only rebuilds need it. It is imported here because a build's root has no modules.
             from hermetic.sandbox import clock  # noqa: F401
         cpu = self._idle_cpu() if request["process"]["one_cpu"] else None
         sources = inside.open_sources(request["operations"], self.owners) if self.privileged else None
@@ -181,7 +181,7 @@ class Server:
         end: _socket.socket,
         cpu: int | None,
     ) -> NoReturn:
-        """The first process of the build. Never returns into the server."""
+        """The first process of the build. It never returns to the server."""
         control = end.fileno()
         outcome: dict[str, Any] = {}
         try:
@@ -194,7 +194,7 @@ class Server:
             if os.read(control, 1) != b"!":
                 os._exit(1)
             inside.become(process["uid"], process["gid"], drop_groups=self.privileged)
-            inside.die_with_server(control)  # the change of identity has cleared it
+            inside.die_with_server(control)  # the change of identity clears this setting
             if not process["interactive"]:
                 os.setsid()
             inside.set_up(request, sources)
@@ -205,7 +205,7 @@ class Server:
             outcome["error"] = error.record
         except OSError as error:
             outcome["error"] = {"step": "set-up", "errno": error.errno or 0, "text": str(error)}
-        except BaseException as error:  # nothing may escape into the server's loop
+        except BaseException as error:  # nothing may return to the server's loop
             outcome["error"] = {"step": "set-up", "errno": 0, "text": repr(error)}
         try:
             end.send(marshal.dumps(outcome))
@@ -213,17 +213,17 @@ class Server:
             os._exit(0)
 
     def _run(self, process: dict[str, Any]) -> int:
-        """Give up all power but what is needed to run the build, and run it; its wait status."""
+        """Drop all privileges that the build does not need, run it, and return its wait status."""
         if process["clock_offset"]:
             from hermetic.sandbox import clock
 
-            inside.give_up_power(seccomp.tracer_program(user_namespaces=process["user_namespaces"]))
+            inside.give_up_power(seccomp.tracer_program())
             return clock.run(process)
-        inside.give_up_power(self.filters[process["user_namespaces"]])
+        inside.give_up_power(self.filter)
         return inside.run(process) if process["argv"] else 0
 
     def _finish(self, build: Build) -> None:
-        """Everything in the namespace is dead: say how it went."""
+        """Send the outcome. All processes in the namespace are dead."""
         _, status = os.waitpid(build.pid, 0)
         outcome: dict[str, Any] = {"status": status, "ended_by": build.ended_by}
         if build.ended_by is None:
@@ -248,11 +248,11 @@ class Server:
 
 
 def _owners(host_uid: int, host_gid: int) -> int | None:
-    """A user namespace that makes root's files seem to be the builds', as an ordinary caller's are."""
+    """A user namespace that maps root's files to the builds' user, as for a caller who is not root."""
     try:
         pid = syscalls.clone(syscalls.CLONE_NEWUSER)
     except OSError:
-        return None  # the first build will tell the reason
+        return None  # the first build reports the reason
     if pid == 0:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.pause()
@@ -275,7 +275,7 @@ def send(channel: _socket.socket, message: dict[str, Any]) -> None:
 
 
 def receive(channel: _socket.socket) -> Any:
-    """The next message of a channel. Raises OSError (ECONNRESET) when the other end is closed."""
+    """Receive the next message of a channel. Raises OSError (ECONNRESET) when the other end is closed."""
     size = int.from_bytes(_receive_exactly(channel, 4), "little")
     return marshal.loads(_receive_exactly(channel, size))
 
@@ -294,12 +294,12 @@ def _reply(channel: _socket.socket, outcome: dict[str, Any]) -> None:
     try:
         send(channel, outcome)
     except OSError:
-        pass  # nobody is there to read it
+        pass  # the client has gone
     channel.close()
 
 
 def _said(control: _socket.socket) -> dict[str, Any]:
-    """What the first process of a build has said of its outcome, if it came to that."""
+    """The outcome that the first process of a build has reported; empty if it did not get that far."""
     try:
         data = control.recv(65536, _socket.MSG_DONTWAIT)
     except OSError:
@@ -316,7 +316,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _place_streams(streams: list[int]) -> None:
-    """Put one log, or three streams, in the places 0, 1, 2."""
+    """Make one log, or three streams, the descriptors 0, 1 and 2."""
     for place, fd in enumerate(streams if len(streams) == 3 else [0, streams[0], streams[0]]):
         if fd != place:
             os.dup2(fd, place)
@@ -337,9 +337,9 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Serve until the client goes away."""
+    """Serve until the client exits."""
     fd, uid, gid, privileged = (int(a) for a in argv[1:5])
-    # The client decides when builds end; keys typed on its terminal, or its loss, are for the client.
+    # The client decides when builds end. Signals of its terminal are for the client only.
     for name in ("SIGINT", "SIGQUIT", "SIGHUP", "SIGTSTP", "SIGTTIN", "SIGTTOU"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     server = Server(_socket.socket(fileno=fd), uid, gid, bool(privileged))

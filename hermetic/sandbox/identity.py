@@ -1,4 +1,4 @@
-"""Who a build is on the host, and whose its work folders are while it runs."""
+"""The user and group of a build on the host, and the ownership of its work directories while it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from hermetic.errors import SandboxError
 
-# A range that nothing else hands out; Nix takes the ids of its builds from it, too.
+# The start of a range that nothing else assigns; Nix takes the ids of its builds from the same range.
 FIRST_BUILD_ID: Final = 872415232
 _BELOW_NOBODY: Final = 65533
 
@@ -21,8 +21,8 @@ _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 6, 7, 21
 
 class Identity(msgspec.Struct, frozen=True):
     """Attributes:
-    uid, gid: the ids that builds have on the host.
-    privileged: they differ from the caller's, because the caller is root and may choose.
+    uid, gid: the ids of builds on the host.
+    privileged: the ids differ from the caller's, because the caller is root.
     """
 
     uid: int
@@ -31,10 +31,10 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 def choose() -> Identity:
-    """Root gives builds an id that owns nothing on the host; anybody else can only give their own."""
+    """For root, ids that own nothing on the host. For other callers, their own ids."""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0 and _has_capabilities():
-        # With several callers at once an id is shared. That is harmless: pid namespaces keep builds apart.
+        # Builds of one caller share an id. This is harmless: pid namespaces isolate them from each other.
         build_uid = _mapped("/proc/self/uid_map", FIRST_BUILD_ID + os.getpid() % 65536)
         build_gid = _mapped("/proc/self/gid_map", FIRST_BUILD_ID + os.getpid() % 65536)
         if build_uid is not None and build_gid is not None:
@@ -52,7 +52,7 @@ def _has_capabilities() -> bool:
 
 
 def _mapped(map_file: str, wanted: int) -> int | None:
-    """`wanted` if the caller's user namespace has it; else, in a container, the last id that it has."""
+    """`wanted` if the caller's user namespace maps it; else (in a container) the last id that it maps."""
     with Path(map_file).open() as lines:
         ranges = [(int(line.split()[0]), int(line.split()[2])) for line in lines]
     if any(first <= wanted < first + count for first, count in ranges):
@@ -62,56 +62,57 @@ def _mapped(map_file: str, wanted: int) -> int | None:
     return next((c for c in candidates if any(first <= c < first + count for first, count in ranges)), None)
 
 
-def give(folder: str, uid: int, gid: int) -> None:
-    """Make `uid` and `gid` the owners of a folder and of everything in it. Symbolic links are not followed.
+def give(directory: str, uid: int, gid: int) -> None:
+    """Change the owner of a directory and of everything in it. Symbolic links are not followed.
 
     Raises:
         SandboxError: an owner cannot be changed.
     """
     try:
-        root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _give_contents(root, uid, gid)
             os.fchown(root, uid, gid)
         finally:
             os.close(root)
     except OSError as error:
-        raise SandboxError(f"cannot give {folder} to uid {uid}: {error}") from None
+        raise SandboxError(f"cannot change the owner of {directory} to uid {uid}: {error}") from None
 
 
 def _give_contents(root: int, uid: int, gid: int) -> None:
-    """At any depth, and with one folder open at a time: a build may nest folders deeper than Python calls."""
-    folder = os.dup(root)
+    """Works at any depth with one open directory: builds may nest directories deeper than Python recurses."""
+    directory = os.dup(root)
     try:
-        way = [_give_entries(folder, uid, gid)]  # of each folder on the way: those in it yet to be entered
+        # For each directory on the current path: its subdirectories that are still to be entered.
+        way = [_give_entries(directory, uid, gid)]
         while way:
             if way[-1]:
-                folder = _step(folder, way[-1].pop())
-                way.append(_give_entries(folder, uid, gid))
+                directory = _step(directory, way[-1].pop())
+                way.append(_give_entries(directory, uid, gid))
             else:
                 way.pop()
-                folder = _step(folder, "..") if way else folder
+                directory = _step(directory, "..") if way else directory
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
-def _give_entries(folder: int, uid: int, gid: int) -> list[str]:
-    """Returns the names of the folders among them."""
-    with os.scandir(folder) as entries:
+def _give_entries(directory: int, uid: int, gid: int) -> list[str]:
+    """Change the owner of all entries. Returns the names of the directories among them."""
+    with os.scandir(directory) as entries:
         names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     for name, _ in names:
-        os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
     return [name for name, is_dir in names if is_dir]
 
 
-def _step(folder: int, name: str) -> int:
-    there = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    os.close(folder)
+def _step(directory: int, name: str) -> int:
+    there = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    os.close(directory)
     return there
 
 
-def is_folder(path: str) -> bool:
-    """Whether `path` is a folder, and no symbolic link."""
+def is_directory(path: str) -> bool:
+    """Whether `path` is a directory and not a symbolic link."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:

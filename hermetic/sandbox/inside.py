@@ -1,10 +1,11 @@
 # ruff: noqa: SIM105, PTH101, PTH102, PTH108, PTH120, PTH211
-# Because pathlib and contextlib would double the time that the server takes to start.
-"""What the first process of a build does: set up its root, give up all power, run the build, reap.
+# pathlib and contextlib would double the start-up time of the server.
+"""The first process of a build: sets up the root, drops all privileges, runs the build, reaps orphans.
 
-It is pid 1 of the build's pid namespace and stays there as a small init, so that the build's own process is
-an ordinary one (pid 1 is immune to most signals). When it ends, the kernel kills whatever is left. Standard
-library only; runs in a child of the fork server, which has made the namespaces.
+It is pid 1 of the build's pid namespace and stays there as a small init. So the build's own process is an
+ordinary one (pid 1 is immune to most signals). When init ends, the kernel kills all other processes of the
+namespace. This code runs in a child of the fork server, which has created the namespaces. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import stat
 
 from hermetic.sandbox import syscalls
 
-# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+# Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ _RESTRICTED = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 
 
 class SetupError(Exception):
-    """A step failed: what was being done, and the OSError's number (0 if there is none)."""
+    """A step of the set-up failed. Args: the step, the error number (0 if there is none), the message."""
 
     def __init__(self, step: str, number: int, text: str) -> None:
         super().__init__(step, number, text)
@@ -39,10 +40,10 @@ class SetupError(Exception):
 def open_sources(operations: list[dict[str, Any]], owners: int | None = None) -> dict[str, int]:
     """Detached, restricted copies of the mounts that the operations bind: target to file descriptor.
 
-    Must run before `enter_root`, by someone who may reach the sources.
+    Must run before `enter_root`, in a process that may access the sources.
 
     Args:
-        owners: a user namespace whose map of ids says whose an input's files seem to be.
+        owners: a user namespace whose id map determines the visible owners of input files.
     """
     return {op["target"]: _open_source(op, owners) for op in operations if op["type"] == "Bind"}
 
@@ -66,15 +67,15 @@ def _open_source(op: dict[str, Any], owners: int | None) -> int:
                 fd, syscalls.MOUNT_ATTR_IDMAP, recursive=True, userns_fd=owners, about=op["source"]
             )
         except OSError:
-            pass  # not every file system can do this; then its files seem to be nobody's
+            pass  # not every file system supports this; without it, nobody owns the files
     return fd
 
 
 def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> None:
-    """Everything between the new namespaces and the build's first instruction.
+    """Set up everything between the new namespaces and the execution of the build.
 
     Args:
-        sources: from `open_sources`, if the fork server has opened them; else they are opened here.
+        sources: from `open_sources`, if the fork server has opened them; otherwise they are opened here.
     """
     process = request["process"]
     if sources is None:
@@ -101,7 +102,7 @@ def _step(function: Callable[..., None], op: dict[str, Any], sources: dict[str, 
 
 
 def enter_root() -> None:
-    """Make an empty tmpfs the root; nothing of the host can be reached by a path from here on."""
+    """Make an empty tmpfs the root. From here on, no path leads to the host's files."""
     root = syscalls.new_mount("tmpfs", _RESTRICTED, source="sandbox", mode="0755")
     syscalls.move_mount(root, "/")
     os.fchdir(root)
@@ -111,59 +112,59 @@ def enter_root() -> None:
 
 # --- operations ----------------------------------------------------------------------------------
 
-_folders = {"/"}  # that exist in the new root
+_directories = {"/"}  # directories that exist in the new root
 
 
-def _make_folder(path: str) -> None:
-    if path not in _folders:
-        _make_folder(os.path.dirname(path))
+def _make_directory(path: str) -> None:
+    if path not in _directories:
+        _make_directory(os.path.dirname(path))
         os.mkdir(path, 0o755)
-        _folders.add(path)
+        _directories.add(path)
 
 
 def _directory(op: dict[str, Any], sources: dict[str, int]) -> None:
-    _make_folder(op["target"])
+    _make_directory(op["target"])
 
 
 def _bind(op: dict[str, Any], sources: dict[str, int]) -> None:
     fd, target = sources.pop(op["target"]), op["target"]
     if stat.S_ISDIR(os.fstat(fd).st_mode):
-        _make_folder(target)
+        _make_directory(target)
     else:
-        _make_folder(os.path.dirname(target))
+        _make_directory(os.path.dirname(target))
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444))
     syscalls.move_mount(fd, target)
     os.close(fd)
 
 
 def _scratch(op: dict[str, Any], sources: dict[str, int]) -> None:
-    """A part of the root's tmpfs as a mount of its own: it stays writable when the root no longer is."""
-    _make_folder(op["target"])
+    """Mount a part of the root's tmpfs separately: it stays writable when the root becomes read-only."""
+    _make_directory(op["target"])
     os.chmod(op["target"], 0o1777)
     _attach(syscalls.open_tree(op["target"], recursive=False), op["target"])
 
 
 def _symlink(op: dict[str, Any], sources: dict[str, int]) -> None:
-    _make_folder(os.path.dirname(op["target"]))
+    _make_directory(os.path.dirname(op["target"]))
     os.symlink(op["text"], op["target"])
 
 
 def _file(op: dict[str, Any], sources: dict[str, int]) -> None:
-    _make_folder(os.path.dirname(op["target"]))
+    _make_directory(os.path.dirname(op["target"]))
     fd = os.open(op["target"], os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444)
-    os.write(fd, op["text"].encode("utf-8", "surrogateescape"))  # in memory: whole or not at all
+    os.write(fd, op["text"].encode("utf-8", "surrogateescape"))  # in memory, so the write is complete
     os.close(fd)
 
 
 def _terminals(op: dict[str, Any], sources: dict[str, int]) -> None:
-    _make_folder(op["target"])
+    _make_directory(op["target"])
     noexec = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
     _attach(syscalls.new_mount("devpts", noexec, mode="0620", ptmxmode="0666"), op["target"])
 
 
 def _processes(op: dict[str, Any], sources: dict[str, int]) -> None:
-    """A /proc of the build's own. Without a text for cpuinfo it shows nothing but processes."""
-    _make_folder(op["target"])
+    """Mount the build's own /proc. Without a text for cpuinfo it shows processes only."""
+    _make_directory(op["target"])
     _attach(sources.pop(op["target"]), op["target"])
     if op["cpuinfo"] is None:
         return
@@ -174,7 +175,7 @@ def _processes(op: dict[str, Any], sources: dict[str, int]) -> None:
 
 
 def _new_proc(op: dict[str, Any], sources: dict[str, int]) -> None:
-    """The kernel makes a new /proc only for those who still see the host's."""
+    """Create the new /proc early: the kernel allows it only while the host's /proc is visible."""
     options = {"subset": "pid"} if op["cpuinfo"] is None else {}
     attributes = _RESTRICTED | syscalls.MOUNT_ATTR_NOEXEC
     sources[op["target"]] = syscalls.new_mount("proc", attributes, **options)
@@ -207,7 +208,7 @@ _EXECUTE = {
 
 
 def _set_limits() -> None:
-    """The same soft limits everywhere, as far as the caller's hard limits allow. No core dumps."""
+    """Set the same soft limits on every machine, as far as the caller's hard limits allow. No core dumps."""
     mib = 1024 * 1024
     wanted = {resource.RLIMIT_STACK: 8 * mib, resource.RLIMIT_NOFILE: 4096, resource.RLIMIT_MEMLOCK: mib}
     for which in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_DATA, resource.RLIMIT_AS):
@@ -221,7 +222,7 @@ def _set_limits() -> None:
 
 
 def become(uid: int, gid: int, *, drop_groups: bool) -> None:
-    """Take the identity inside. Capabilities over the new namespaces stay: uid 0 has no part in this."""
+    """Take the identity inside. Capabilities over the new namespaces remain: uid 0 is not involved."""
     if drop_groups:
         os.setgroups([])
     os.setresgid(gid, gid, gid)
@@ -229,7 +230,7 @@ def become(uid: int, gid: int, *, drop_groups: bool) -> None:
 
 
 def die_with_server(control: int) -> None:
-    """Have the kernel kill this process when the fork server dies; check that it has not died before."""
+    """Have the kernel kill this process when the fork server dies; exit if the server is dead."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     poll = select.poll()
     poll.register(control, 0)
@@ -238,16 +239,16 @@ def die_with_server(control: int) -> None:
 
 
 def give_up_power(seccomp_program: bytes) -> None:
-    """From here on this process and its children can do no more than the build may."""
+    """Drop all privileges: from here on this process and its children can do only what the build may do."""
     syscalls.drop_capabilities()
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # the build cannot look into its init, nor use its files
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # the build can neither inspect its init nor use its files
     syscalls.install_seccomp(seccomp_program)
 
 
 def run(process: dict[str, Any]) -> int:
-    """Run the build's process to its end and return its wait status. Orphans are reaped meanwhile."""
-    enter_folder(process)
+    """Run the build's process to its end and return its wait status. Reaps orphans meanwhile."""
+    enter_directory(process)
     argv = process["argv"]
     try:
         pid = os.posix_spawn(argv[0], argv, process["env"], setsigmask=[], setsigdef=signals_to_reset())
@@ -259,8 +260,8 @@ def run(process: dict[str, Any]) -> int:
             return status
 
 
-def enter_folder(process: dict[str, Any]) -> None:
-    """Make the build's working folder the current one."""
+def enter_directory(process: dict[str, Any]) -> None:
+    """Change to the build's working directory."""
     try:
         os.chdir(process["cwd"])
     except OSError as error:
@@ -268,5 +269,5 @@ def enter_folder(process: dict[str, Any]) -> None:
 
 
 def signals_to_reset() -> list[int]:
-    """All whose handling a process can choose, but for those that the C library keeps to itself."""
+    """All signals that a process can handle, except those reserved by the C library."""
     return [s for s in range(1, signal.NSIG) if s not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]

@@ -1,7 +1,7 @@
 """Typed wrappers of `ptrace` (man 2 ptrace) and of reading and writing another process's memory. x86_64 only.
 
-Standard library only. Every function may raise OSError; ProcessLookupError says that the process is dead, or
-dying: it may be killed while it stands still for its tracer.
+Standard library only. Every function may raise OSError. ProcessLookupError means that the process is dead or
+dying: it can be killed while it is stopped for its tracer.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import ctypes
 import errno
 import os
 
-# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+# Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-WALL: Final = 0x40000000  # for waitpid: threads and other clones, too
+WALL: Final = 0x40000000  # for waitpid: also threads and other clones
 
 OPTION_SYSGOOD: Final = 1 << 0
 OPTION_FORK: Final = 1 << 1
@@ -49,7 +49,7 @@ for _copy in (_libc.process_vm_readv, _libc.process_vm_writev):
 
 
 class Registers(ctypes.Structure):
-    """`user_regs_struct`. In a system call its number is in `orig_rax`, its result in `rax`."""
+    """`user_regs_struct`. `orig_rax` holds the number of a system call, `rax` its result."""
 
     _fields_ = [(name, ctypes.c_uint64) for name in _REGISTERS]
 
@@ -82,22 +82,22 @@ def _error(what: str) -> OSError:
 
 
 def seize(pid: int, options: int) -> None:
-    """Trace a process that runs, and by the OPTION_* for forks all that it starts."""
+    """Trace a running process and, with the OPTION_* for forks, everything that it starts."""
     _ptrace(_SEIZE, pid, 0, options)
 
 
 def resume(pid: int, signal: int = 0) -> None:
-    """Let it run on, with a signal delivered."""
+    """Continue the process, and deliver a signal."""
     _ptrace(_CONT, pid, 0, signal)
 
 
 def resume_to_the_end_of_the_call(pid: int) -> None:
-    """Let it run on from the beginning of a system call, and stop at its end."""
+    """Continue the process from the start of a system call, and stop it at the end of the call."""
     _ptrace(_SYSCALL, pid)
 
 
 def leave_stopped(pid: int) -> None:
-    """Leave it stopped, as job control has it, until it is continued by a signal."""
+    """Leave the process stopped, as job control requires, until a signal continues it."""
     _ptrace(_LISTEN, pid)
 
 
@@ -116,14 +116,14 @@ def set_register(pid: int, name: str, value: int) -> None:
 
 
 def read(pid: int, address: int, size: int) -> bytes:
-    """At most `size` bytes of its memory: fewer where the memory ends."""
+    """Read at most `size` bytes of its memory; fewer where the memory ends."""
     buffer = ctypes.create_string_buffer(size)
     copied = _copy_memory(_libc.process_vm_readv, pid, address, buffer, size)
     return ctypes.string_at(buffer, copied)
 
 
 def write(pid: int, address: int, data: bytes) -> None:
-    """Write to its memory, all of it, and only what it could write to itself: else OSError EFAULT."""
+    """Write all of `data` to memory that the process itself could write; otherwise OSError EFAULT."""
     buffer = ctypes.create_string_buffer(data, len(data))
     if _copy_memory(_libc.process_vm_writev, pid, address, buffer, len(data)) < len(data):
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT), "process_vm_writev")

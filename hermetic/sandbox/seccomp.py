@@ -1,13 +1,13 @@
 """The system calls that a build may not make, as a BPF program (man 2 seccomp). x86_64 only.
 
-The namespaces are what keeps a build in. This filter takes away what no build needs and what would make
-a result depend on the machine or outlive the build: a smaller kernel to attack, no setuid bits, no xattrs.
-Standard library only.
+Namespaces isolate the build. This filter removes system calls that no build needs, that would make a result
+depend on the machine, or whose effects outlive the build (setuid bits, extended attributes). It also leaves
+less of the kernel open to attack. Standard library only.
 """
 
 from __future__ import annotations
 
-# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+# Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -17,11 +17,11 @@ ENOSYS: Final = 38
 EAFNOSUPPORT: Final = 97
 ENOTSUP: Final = 95
 ALLOW: Final = -1
-TRACE: Final = -2  # ask the tracer; without one the call fails with ENOSYS
+TRACE: Final = -2  # ask the tracer; without a tracer the call fails with ENOSYS
 
 _SETID_BITS: Final = 0o6000
 _CREATES: Final = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE
-_NEW_NAMESPACES: Final = 0x7E020000  # CLONE_NEW* but for NEWTIME, which clone does not take
+_NEW_NAMESPACES: Final = 0x7E020000  # all CLONE_NEW* except NEWTIME, which clone does not accept
 _CLONE_NEWTIME: Final = 0x80
 _IFMT, _IFCHR, _IFBLK = 0o170000, 0o020000, 0o060000
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
@@ -31,7 +31,7 @@ _REALTIME, _REALTIME_COARSE, _REALTIME_ALARM, _TAI = 0, 5, 8, 11
 _TIMER_ABSTIME: Final = 1
 _FUTEX_CLOCK_REALTIME, _FUTEX_COMMAND, _FUTEX_LOCK_PI = 0x100, 0x7F, 6
 
-# The newest call that was looked at for this list: mseal, of Linux 6.10. Newer ones do not exist for a build.
+# The newest call considered for this list: mseal, of Linux 6.10. Newer calls do not exist for a build.
 _LAST_KNOWN: Final = 462
 
 # fmt: off
@@ -53,16 +53,11 @@ _NUMBERS: Final[dict[str, int]] = {
     "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "mount_setattr": 442,
     "quotactl_fd": 443, "fchmodat2": 452, "statmount": 457, "listmount": 458, "lsm_set_self_attr": 460,
 }
-# What a process needs to set up namespaces of its own, once a recipe is allowed to have user namespaces.
-_FOR_USER_NAMESPACES: Final = frozenset({
-    "clone", "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount",
-    "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "sethostname", "setdomainname",
-})
 _DO_NOT_EXIST: Final = (
     "add_key", "request_key", "keyctl", "openat2", "clone3", "statmount", "listmount", "io_uring_setup",
     "io_uring_enter", "io_uring_register",
 )
-# What `clock` answers or amends.
+# Calls that `clock` answers or changes.
 CLOCK_NUMBERS: Final[dict[str, int]] = {
     "gettimeofday": 96, "utime": 132, "time": 201, "futex": 202, "timer_settime": 223, "clock_gettime": 228,
     "clock_nanosleep": 230, "utimes": 235, "mq_timedsend": 242, "mq_timedreceive": 243, "futimesat": 261,
@@ -76,36 +71,35 @@ _MODE_ARGUMENT: Final = {
 
 
 class Test:
-    """The low 32 bits of an argument, masked, equal `value`; or, where that is None, are not all zero."""
+    """The masked low 32 bits of an argument equal `value`; if that is None, they are not all zero."""
 
     def __init__(self, argument: int, mask: int, value: int | None = None) -> None:
         self.argument, self.mask, self.value = argument, mask, value
 
 
 class Rule:
-    """For the call `name`, if all tests hold: fail with `errno` (0: succeed idly), ALLOW or TRACE."""
+    """For the call `name`, if all tests hold: fail with `errno` (0: return 0 idly), ALLOW or TRACE."""
 
     def __init__(self, name: str, errno: int, tests: tuple[Test, ...] = ()) -> None:
         self.name, self.errno, self.tests = name, errno, tests
 
 
-def rules(*, user_namespaces: bool) -> tuple[Rule, ...]:
-    """All rules. Of those for one call the first that holds decides; a call without one is allowed."""
+def rules() -> tuple[Rule, ...]:
+    """All rules. The first rule of a call whose tests hold decides. A call without such a rule is allowed."""
     found = (
         *_no_setuid_bits_and_devices(),
         *(Rule(name, ENOTSUP) for name in _NUMBERS if name.endswith("xattr")),
         *_only_own_network(),
         *_no_new_namespaces(),
-        # Programs take ENOSYS to mean an older kernel and do without.
+        # To programs, ENOSYS means an older kernel; they use another call.
         *(Rule(name, ENOSYS) for name in _DO_NOT_EXIST),
-        # An ordinary user cannot drop the supplementary groups of the caller; so a build never learns of any.
+        # A caller who is not root cannot drop supplementary groups, so they are hidden from the build.
         Rule("getgroups", 0),
         Rule("ioctl", EPERM, (Test(1, 0xFFFFFFFF, _TIOCSTI),)),
         Rule("ioctl", EPERM, (Test(1, 0xFFFFFFFF, _TIOCLINUX),)),
     )
     named = {rule.name for rule in found}
-    every = (*found, *(Rule(name, EPERM) for name in _NUMBERS if name not in named))
-    return tuple(rule for rule in every if not (user_namespaces and rule.name in _FOR_USER_NAMESPACES))
+    return (*found, *(Rule(name, EPERM) for name in _NUMBERS if name not in named))
 
 
 def _no_setuid_bits_and_devices() -> tuple[Rule, ...]:
@@ -122,7 +116,7 @@ def _no_setuid_bits_and_devices() -> tuple[Rule, ...]:
 
 
 def _only_own_network() -> tuple[Rule, ...]:
-    """Socket families that a network namespace keeps in. Others (AF_VSOCK, AF_ALG ...) reach past it."""
+    """Only socket families that a network namespace isolates. Others (AF_VSOCK, AF_ALG ...) bypass it."""
     whole = 0xFFFFFFFF
     return (
         *(Rule("socket", ALLOW, (Test(0, whole, family),)) for family in (_AF_UNIX, _AF_INET, _AF_INET6)),
@@ -139,12 +133,12 @@ def _no_new_namespaces() -> tuple[Rule, ...]:
 
 
 def _given(argument: int) -> Test:
-    """A pointer that is not NULL. Its low half serves: no program has a structure at a multiple of 4 GiB."""
+    """A pointer is not NULL. Its low half suffices: no program has a structure at a multiple of 4 GiB."""
     return Test(argument, 0xFFFFFFFF)
 
 
 def _traced_rules() -> tuple[Rule, ...]:
-    """What a traced process may do less than its tracer, and the calls that the tracer is asked about."""
+    """The extra restrictions of a traced process, and the calls that go to the tracer."""
     whole = 0xFFFFFFFF
     return (
         *(Rule(name, EPERM) for name in _FOR_A_TRACER),
@@ -191,27 +185,26 @@ class _Instruction:
         return self.code.to_bytes(2, "little") + jumps + self.k.to_bytes(4, "little")
 
 
-def program(*, user_namespaces: bool) -> bytes:
-    """The filter of a build, 8 bytes an instruction.
+def program() -> bytes:
+    """The filter of a build, 8 bytes for each instruction.
 
     32-bit calls kill the caller. x32 calls and calls newer than this list do not exist (ENOSYS).
     """
-    return assembled(rules(user_namespaces=user_namespaces))
+    return assembled(rules())
 
 
-def tracer_program(*, user_namespaces: bool) -> bytes:
-    """The filter of an init that traces its build: the build's, but for what tracing takes."""
-    found = rules(user_namespaces=user_namespaces)
-    return assembled(tuple(rule for rule in found if rule.name not in _FOR_A_TRACER))
+def tracer_program() -> bytes:
+    """The filter of an init that traces its build: as `program`, but with the calls that tracing needs."""
+    return assembled(tuple(rule for rule in rules() if rule.name not in _FOR_A_TRACER))
 
 
 def traced_program() -> bytes:
-    """What a traced build's processes have on top of `tracer_program`, which they inherit."""
+    """The additional filter of traced processes. They also inherit `tracer_program`."""
     return assembled(_traced_rules())
 
 
 def assembled(found: tuple[Rule, ...]) -> bytes:
-    """Rules as a BPF program. Of those for one call the first that holds decides."""
+    """Rules as a BPF program. The first rule of a call whose tests hold decides."""
     numbers = {**_NUMBERS, **CLOCK_NUMBERS}
     by_number: dict[int, list[Rule]] = {}
     for rule in found:
@@ -230,12 +223,12 @@ def assembled(found: tuple[Rule, ...]) -> bytes:
 
 
 def _search(blocks: list[tuple[int, list[_Instruction]]]) -> list[_Instruction]:
-    """A binary search for the block of a number. In front of it the number is in the accumulator."""
+    """A binary search for the block of a system call. The accumulator holds the number of the call."""
     if len(blocks) <= 3:
         return [i for _, block in blocks for i in block] + [_Instruction(_RET, _RET_ALLOW)]
     middle = len(blocks) // 2
     low, high = _search(blocks[:middle]), _search(blocks[middle:])
-    # A conditional jump reaches 255 instructions, an unconditional one any number.
+    # A conditional jump reaches only 255 instructions, an unconditional one any number.
     return [_Instruction(_JGE, blocks[middle][0], 0, 1), _Instruction(_JA, len(low)), *low, *high]
 
 

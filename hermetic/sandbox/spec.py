@@ -1,7 +1,7 @@
-"""What a build may see and be, as a value; and the operations that bring it about, as data. Pure.
+"""The specification of a sandbox as a value, and the operations that set it up, as data. Pure.
 
-The defaults are those of every build. Fields under "perturbations" exist for `hermetic verify`: it changes
-what must not change the result.
+The defaults apply to every build. The fields under "perturbations" are for `hermetic verify`, which varies
+conditions that must not change the result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULT_FILES: Final[dict[str, str]] = {
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
 
-_FARTHEST: Final = 10**9  # seconds: further from now, some programs know no dates
+_FARTHEST: Final = 10**9  # seconds; some programs cannot handle dates further from now
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS: Final = {
     "/dev/fd": "/proc/self/fd",
@@ -39,13 +39,13 @@ _DEVICE_LINKS: Final = {
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """A file or folder of the host that the build sees.
+    """A file or directory of the host that the build sees.
 
     Attributes:
         source: absolute path on the host; not a symbolic link.
         target: absolute path inside.
-        writable: the build may change it. A folder is given to the build's user while the build runs;
-            anything else, such as a jobserver's fifo, must be open to that user already.
+        writable: the build may change it. A directory belongs to the build's user while the build runs;
+            anything else, such as a jobserver's fifo, must be writable for that user.
     """
 
     source: str
@@ -54,23 +54,22 @@ class Mount(msgspec.Struct, frozen=True):
 
 
 class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One build: the process, and all that it can reach.
+    """One build: its process and everything that the process can access.
 
     Attributes:
-        argv: the program, by absolute path, and its arguments.
+        argv: the absolute path of the program, and its arguments.
         env: the whole environment.
         cwd: absolute path inside.
-        mounts: files and folders of the host. None may lie beneath another.
-        links: symbolic links: path to text.
-        files: small read-only text files: path to content.
+        mounts: files and directories of the host. None may be below another.
+        links: symbolic links, path to link target.
+        files: small read-only text files, path to content.
         timeout: seconds, or None for no limit.
-        user_namespaces: the build may make namespaces of its own.
 
-        hostname, umask, aslr, uname26, cpuinfo, clock_offset, one_cpu: perturbations. `aslr`: addresses are
-            random. `uname26`: the kernel calls itself 2.6. `cpuinfo`: text of /proc/cpuinfo; /proc then also
-            shows the rest of what is usual, where by default it shows nothing but processes.
-            `clock_offset`: seconds that the build's time of day is ahead; its processes are then traced.
-            `one_cpu`: it runs on one CPU and is told of no other.
+        hostname, umask, aslr, uname26, cpuinfo, clock_offset, one_cpu: perturbations. `aslr`: random
+            address space layout. `uname26`: the kernel reports version 2.6. `cpuinfo`: text of /proc/cpuinfo;
+            /proc then has its usual contents, while by default it shows processes only. `clock_offset`:
+            seconds that the build's time of day is ahead; its processes are then traced. `one_cpu`: the build
+            runs on one CPU and sees no other.
     """
 
     argv: tuple[str, ...]
@@ -82,7 +81,6 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     uid: int = BUILD_UID
     gid: int = BUILD_GID
     timeout: float | None = None
-    user_namespaces: bool = False
     hostname: str = "localhost"
     umask: int = 0o022
     aslr: bool = False
@@ -93,13 +91,13 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Directory(msgspec.Struct, frozen=True, tag=True):
-    """A folder, with its parents."""
+    """A directory, created with its parents."""
 
     target: str
 
 
 class Bind(msgspec.Struct, frozen=True, tag=True):
-    """A file or folder of the host and what is mounted beneath it; nosuid, and nodev but for devices."""
+    """A file or directory of the host with the mounts below it; nosuid, and nodev unless it is a device."""
 
     source: str
     target: str
@@ -108,7 +106,7 @@ class Bind(msgspec.Struct, frozen=True, tag=True):
 
 
 class Scratch(msgspec.Struct, frozen=True, tag=True):
-    """An empty folder in memory that the build may write to."""
+    """An empty directory in memory that the build may write to."""
 
     target: str
 
@@ -139,14 +137,14 @@ class Processes(msgspec.Struct, frozen=True, tag=True):
 
 
 class Seal(msgspec.Struct, frozen=True, tag=True):
-    """The root becomes read-only. What was mounted on it stays as it is."""
+    """The root becomes read-only. Mounts on it stay as they are."""
 
 
 Operation: TypeAlias = Directory | Bind | Scratch | Symlink | File | Terminals | Processes | Seal
 
 
 def operations(spec: SandboxSpec, *, interactive: bool = False) -> list[Operation]:
-    """What to do in an empty root, in this order, so that it becomes the root of the build.
+    """The operations, in order, that turn an empty root into the root of the build.
 
     Raises:
         SandboxError: the specification is not valid.
@@ -170,12 +168,12 @@ def operations(spec: SandboxSpec, *, interactive: bool = False) -> list[Operatio
 
 
 def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
-    """The message for the fork server: built-in types only."""
+    """The request to the fork server, made of built-in types only."""
     process = {
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "interactive": interactive,
-        **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout", "user_namespaces")},
+        **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout")},
         **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},
         **{name: getattr(spec, name) for name in ("clock_offset", "one_cpu")},
     }
@@ -186,24 +184,26 @@ def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
 def check(spec: SandboxSpec) -> None:
     """Raises SandboxError, with the value, if the specification is not valid."""
     if not spec.argv or not spec.argv[0].startswith("/"):
-        raise SandboxError(f"a build's program must be given by an absolute path, not {spec.argv[:1]!r}")
+        raise SandboxError(f"the program of a build must be an absolute path, not {spec.argv[:1]!r}")
     for key, value in spec.env.items():
         if not key or "=" in key or "\0" in key + value:
-            raise SandboxError(f"not a possible environment variable: {key!r}={value!r}")
+            raise SandboxError(f"not a valid environment variable: {key!r}={value!r}")
     if any("\0" in argument for argument in spec.argv):
-        raise SandboxError(f"an argument holds a NUL character: {spec.argv!r}")
-    _check_path("working folder", spec.cwd)
+        raise SandboxError(f"an argument of a build contains a NUL character: {spec.argv!r}")
+    _check_path("working directory", spec.cwd)
     if spec.timeout is not None and spec.timeout <= 0:
-        raise SandboxError(f"a timeout must be more than 0 seconds, not {spec.timeout}")
+        raise SandboxError(f"a timeout must be above 0 seconds, not {spec.timeout}")
     if not 0 <= spec.umask <= 0o777:
-        raise SandboxError(f"not a umask: {spec.umask:#o}")
+        raise SandboxError(f"a umask must be between 0 and 0o777, not {spec.umask:#o}")
     if not 0 < len(spec.hostname) <= 64:
-        raise SandboxError(f"a host name must have 1 to 64 characters: {spec.hostname!r}")
+        raise SandboxError(
+            f"a host name must have 1 to 64 characters, not {len(spec.hostname)}: {spec.hostname!r}"
+        )
     if not 0 <= spec.clock_offset <= _FARTHEST:
-        raise SandboxError(f"a clock can be put forward by 0 to {_FARTHEST} seconds, not {spec.clock_offset}")
+        raise SandboxError(f"a clock offset must be 0 to {_FARTHEST} seconds, not {spec.clock_offset}")
     for what, number in (("uid", spec.uid), ("gid", spec.gid)):
         if not 0 < number < 65534:
-            raise SandboxError(f"the {what} of a build must lie between 1 and 65533, not {number}")
+            raise SandboxError(f"the {what} of a build must be between 1 and 65533, not {number}")
     _check_targets(spec)
 
 
@@ -214,22 +214,22 @@ def _check_targets(spec: SandboxSpec) -> None:
     targets = [*(m.target for m in spec.mounts), *spec.links, *spec.files]
     if len(set(targets)) < len(targets):
         twice = sorted({t for t in targets if targets.count(t) > 1})
-        raise SandboxError(f"several things at the same path of a sandbox: {', '.join(twice)}")
+        raise SandboxError(f"two mounts, links or files at the same path of a sandbox: {', '.join(twice)}")
     for target in targets:
         _check_path("path in a sandbox", target)
         if target in ("/", "/dev", "/tmp") or _is_beneath(target, "/proc") or target in _DEVICE_LINKS:
-            raise SandboxError(f"this path of a sandbox is not free: {target}")
+            raise SandboxError(f"this path of a sandbox is reserved: {target}")
         above = posixpath.dirname(target)
         while above != "/":
             if above in mounted:
-                raise SandboxError(f"a path of a sandbox lies beneath a mount: {target} beneath {above}")
+                raise SandboxError(f"a path of a sandbox is below a mount: {target} is below {above}")
             above = posixpath.dirname(above)
 
 
 def _check_path(what: str, path: str) -> None:
     if not path.startswith("/") or path.startswith("//") or posixpath.normpath(path) != path or "\0" in path:
-        raise SandboxError(f"a {what} must be absolute and without '.', '..' or doubled '/': {path!r}")
+        raise SandboxError(f"a {what} must be absolute and without '.', '..' or double '/', not {path!r}")
 
 
-def _is_beneath(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+def _is_beneath(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")

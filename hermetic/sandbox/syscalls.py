@@ -1,7 +1,7 @@
-"""Typed wrappers of the system calls that Python has no function for. Linux 5.12 or newer, x86_64.
+"""Typed wrappers of system calls for which Python has no function. Linux 5.12 or newer, x86_64.
 
-Standard library only, no imports but `ctypes` and `os`: the fork server must start fast. Every wrapper
-raises OSError, with the name of the call and what it was about in `filename`.
+Imports only `ctypes` and `os`, because the fork server must start fast. Every wrapper raises OSError, with
+the name of the call and its object in `filename`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-# What `typing.TYPE_CHECKING` stands for; importing that module takes longer than starting a build.
+# Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -53,7 +53,7 @@ _FSMOUNT_CLOEXEC: Final = 1
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 _OPEN_TREE_CLONE: Final = 1
 _SECCOMP_SET_MODE_FILTER: Final = 1
-# Without this flag older kernels switch off speculative store bypass for the whole build, which slows it.
+# Without this flag, older kernels disable speculative store bypass for the whole build, which slows it down.
 _SECCOMP_FILTER_FLAG_SPEC_ALLOW: Final = 4
 
 # fmt: off
@@ -79,21 +79,21 @@ def _call(name: str, *args: int | bytes | None, about: str | None = None) -> int
 
 
 def clone(flags: int) -> int:
-    """Fork into new namespaces: 0 in the child, in the parent the child's pid.
+    """Fork into new namespaces. Returns 0 in the child, and the child's pid in the parent.
 
-    Only for a process with a single thread: Python's hooks around fork do not run.
+    Only for a single-threaded process: Python's fork hooks do not run.
     """
     return _call("clone", flags | SIGCHLD, 0, 0, 0, 0)
 
 
 def open_tree(path: str, *, recursive: bool) -> int:
-    """A file descriptor of a detached copy of the mount at `path`; a final symbolic link is not followed."""
+    """A file descriptor of a detached copy of the mount at `path`. A final symbolic link is not followed."""
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | AT_SYMLINK_NOFOLLOW | (AT_RECURSIVE if recursive else 0)
     return _call("open_tree", AT_FDCWD, os.fsencode(path), flags, about=path)
 
 
 def mount_setattr(fd: int, attributes: int, *, recursive: bool, userns_fd: int = 0, about: str) -> None:
-    """Set attributes of the mount that `fd` is the root of, and make it private."""
+    """Set attributes of the mount whose root is `fd`, and make it private."""
     attr = b"".join(n.to_bytes(8, "little") for n in (attributes, 0, MS_PRIVATE, userns_fd))
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     _call("mount_setattr", fd, b"", flags, attr, len(attr), about=about)
@@ -118,7 +118,7 @@ def new_mount(kind: str, attributes: int, **options: str) -> int:
 
 
 def pivot_root_here() -> None:
-    """Make the mount at the current directory the root, and leave the old root behind for good."""
+    """Make the mount at the current directory the root, and detach the old root."""
     _call("pivot_root", b".", b".")
     _call("umount2", b".", MNT_DETACH, about="the old root")
     os.chdir("/")
@@ -141,19 +141,19 @@ def personality(flags: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """Empty all capability sets for good: bounding, ambient, inheritable, permitted, effective."""
+    """Empty all capability sets permanently: bounding, ambient, inheritable, permitted, effective."""
     for number in range(64):
         try:
             prctl(PR_CAPBSET_DROP, number)
         except OSError:
-            break  # the kernel knows fewer
+            break  # the kernel has fewer capabilities
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     version_3 = 0x20080522
     _call("capset", version_3.to_bytes(4, "little") + bytes(4), bytes(24))
 
 
 def install_seccomp(program: bytes) -> None:
-    """Install a BPF program (8 bytes an instruction). `no_new_privs` must be set."""
+    """Install a BPF program (8 bytes for each instruction). `no_new_privs` must be set."""
     buffer = ctypes.create_string_buffer(program, len(program))
     address = ctypes.addressof(buffer)
     fprog = (len(program) // 8).to_bytes(8, "little") + address.to_bytes(8, "little")

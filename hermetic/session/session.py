@@ -103,6 +103,52 @@ class Session(Opened):
         objects = self._realize_derivations([instance], needed, jobs, listener)
         return {drv_id: self.store.path(name) for drv_id, name in objects.items()}
 
+    def command_line(
+        self, target: str, *, program: str | None = None, listener: Listener | None = None
+    ) -> list[str]:
+        """Realize a target; how its program is started here, under the pinned emulator if it is foreign.
+
+        Args:
+            program: path in the output; None for the recipe's main program.
+
+        Raises:
+            HermeticError: the target cannot be realized, or has no such program.
+        """
+        from hermetic.session import program as programs
+
+        return programs.command_line(self, target, program, listener)
+
+    def failed_work(self, target: str) -> Path | None:
+        """The work directory of the last build of a target that failed and was kept (`keep_failed`)."""
+        from hermetic.realize import shell
+
+        return shell.failed_work(self.store, self._build_step(target))
+
+    def enter(self, target: str, *, script: str | None = None, work: Path | None = None) -> int:
+        """Run a shell in the sandbox of a target's build, on this process's terminal.
+
+        Args:
+            script: run this instead of an interactive shell.
+            work: a kept work directory (`failed_work`); None for a new one.
+
+        Returns:
+            the exit status.
+        """
+        from hermetic.realize import shell
+
+        step = self._build_step(target)
+        return shell.enter(self.store, step, self.realize_inputs(target), script=script, work=work)
+
+    def _build_step(self, target: str) -> Step:
+        graph = self.instantiate(target).graph
+        step = graph.steps[graph.root]
+        if step.kind == "build":
+            return step
+        raise UsageError(
+            f"{target} is unpacked, not built, and so has no sandbox",
+            hint=f"`hermetic realize {target}` prints where it is unpacked",
+        )
+
     def _realize_derivations(
         self, instances: list[Instance], wanted: Iterable[str], jobs: int | None, listener: Listener | None
     ) -> dict[str, str]:
@@ -123,11 +169,7 @@ class Session(Opened):
 
     def _there(self, drv_id: str) -> str | None:
         """The store object of a derivation, if it is there and whole; kept from collection from now on."""
-        found = self.store.realisation(drv_id)
-        if found is None:
-            return None
-        self.store.keep(found.object)
-        return found.object if self.store.intact(found.object) else None
+        return self.store.usable(self.store.realisation(drv_id))
 
     def _all_there(self, instances: list[Instance]) -> dict[str, str] | None:
         """The objects of all targets if they are there; noted for `store.quick`, which answers next time."""

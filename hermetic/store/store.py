@@ -177,6 +177,17 @@ class Store:
             raise StoreError(f"{path} is not the manifest of {name}")
         return tree.Manifest.decode(data)
 
+    def usable(self, found: Realisation | None, *, temp_roots: TempRoots | None = None) -> str | None:
+        """The object of a realisation, if it is there and whole; None where it must be realized again.
+
+        Args:
+            temp_roots: what protects the object from collection; by default, until the store is closed.
+        """
+        if found is None:
+            return None
+        (temp_roots or self._temp_roots).add(found.object)  # first, so that it stays if it is there
+        return found.object if self.intact(found.object) else None
+
     def intact(self, name: str) -> bool:
         """Whether an object is registered and, as far as a cheap look can tell, unaltered.
 

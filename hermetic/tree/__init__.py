@@ -1,12 +1,12 @@
 """File trees: their canonical form, their manifest and content hash, copying and removing them.
 
-What counts in a tree is: the relative path of each entry, its kind (file, executable file, symbolic link,
-directory) and its content. The *manifest* lists exactly that, sorted by the bytes of the path; the *content
-hash* is the hash of the manifest. The root of a tree is a directory or a single regular file; its own entry
-has the empty path. Owners, times, permission bits beyond "executable", extended attributes and which names
-share an inode do not count, and `canonicalise` sets them to one fixed value.
+The identity of a tree consists of the relative path of each entry, its kind (file, executable file, symbolic
+link, directory) and its content. The *manifest* lists exactly these, sorted by the bytes of the path. The
+*content hash* is the hash of the manifest. The root of a tree is a directory or a single regular file; its
+entry has the empty path. Owners, time stamps, permission bits other than "executable", extended attributes
+and hard links are not part of the identity. `canonicalise` sets them to fixed values.
 
-File names are bytes throughout: nothing says that they are UTF-8.
+File names are bytes everywhere, because they need not be UTF-8.
 """
 
 from hermetic.tree.canonical import canonicalise, canonicalise_and_scan, copy_and_scan

@@ -1,4 +1,4 @@
-"""The one form in which a tree lies in the store."""
+"""The canonical form of a tree in the store."""
 
 # Paths are bytes in hot loops: pathlib costs several times as much for each file.
 # ruff: noqa: PTH101, PTH102, PTH104, PTH106, PTH115, PTH118, PTH119, PTH120, PTH211
@@ -17,27 +17,27 @@ from hermetic.tree.kinds import Unstorable, is_root, refused
 from hermetic.tree.manifest import Manifest
 from hermetic.tree.scanning import INLINE, READ, Listing, read_small
 
-# Bytes of a folder's path in a tree. The kernel takes 4,096 with the store's own and the file's name; what is
-# refused must not depend on where the store lies.
+# Longest path of a directory in a tree, in bytes. The kernel's limit of 4,096 includes the store's path and
+# the file's name. The limit here must not depend on the store's path.
 LONGEST: Final = 3000
-# The label of a mandatory access control system is the machine's own, and cannot be taken away.
+# Labels of mandatory access control. They belong to the machine and cannot be removed.
 _LABELS: Final = frozenset({"security.selinux", "security.SMACK64"})
 
 
 def canonicalise(path: str | bytes | os.PathLike[str], *, unshare: bool = True) -> None:
-    """Give a tree the one form in which it lies in the store; nothing that the manifest counts is changed.
+    """Give a tree its canonical form. Nothing that the manifest lists is changed.
 
-    Modes become 0444, 0555 where the owner could execute, and 0555 for directories; set-id and sticky bits,
-    extended attributes and ACLs go; times become 0; the owner becomes the caller. A file with several names
-    (hard links) is copied, so that no inode is shared with anything: whoever changes the mode or the content
-    of the other name would change the object.
+    Modes become 0444, or 0555 for directories and for files that the owner could execute. Set-id and sticky
+    bits, extended attributes and ACLs are removed. Time stamps become 0. The owner becomes the caller. A
+    file with several hard links is copied, so that no inode is shared: a change of mode or content through
+    the other name would change the object.
 
     Args:
-        unshare: False for what is in a store already, whose objects may share files among each other.
+        unshare: False for a tree that is in a store: objects of a store may share files.
 
     Raises:
-        StoreError: a socket, fifo or device is in the tree, or a folder deeper than `LONGEST`; or the
-            operating system refused a change.
+        StoreError: the tree holds a socket, fifo or device, or a path of a directory above `LONGEST`;
+            or the operating system refused a change.
     """
 
     def leaf(rel: bytes, path: bytes, status: os.stat_result) -> None:
@@ -47,10 +47,10 @@ def canonicalise(path: str | bytes | os.PathLike[str], *, unshare: bool = True) 
 
 
 def canonicalise_and_scan(path: str | bytes | os.PathLike[str]) -> Manifest:
-    """`canonicalise`, then `scan`, in one pass: files are opened once.
+    """`canonicalise` and `scan` in one pass, which opens each file once.
 
     Raises:
-        StoreError: as both.
+        StoreError: as for both.
     """
     root = os.fsencode(path)
     listing = Listing(root)
@@ -68,13 +68,13 @@ def canonicalise_and_scan(path: str | bytes | os.PathLike[str]) -> Manifest:
 
 
 def copy_and_scan(src: str | bytes | os.PathLike[str], dst: str | bytes | os.PathLike[str]) -> Manifest:
-    """Copy a tree, whose copy is in canonical form, and list it. Small files are read once.
+    """Copy a tree in canonical form and return its manifest. Small files are read once.
 
     Args:
         dst: must not exist.
 
     Raises:
-        StoreError: as `copy` and `scan`; `dst` may then be there in part.
+        StoreError: as for `copy` and `scan`. An incomplete `dst` may remain.
     """
     source, target = os.fsencode(src), os.fsencode(dst)
     with translated(target, "copy to"):
@@ -87,20 +87,20 @@ def copy_and_scan(src: str | bytes | os.PathLike[str], dst: str | bytes | os.Pat
     return canonicalise_and_scan(target)
 
 
-def _is_plain(folder: bytes) -> bool:
-    """Whether what is created in a new folder has the owner and the mode that it is created with, and no ACL.
+def _is_plain(directory: bytes) -> bool:
+    """Whether new entries of a new directory have the given mode, the caller as owner, and no ACL.
 
-    Not so where folders hand on their group or their ACL, or the umask takes away what all may do.
+    This is not so if a directory passes on its group or its ACL, or if the umask removes permissions.
     """
-    status = os.lstat(folder)
+    status = os.lstat(directory)
     ours = not is_root() or (status.st_uid, status.st_gid) == (0, 0)
-    return ours and status.st_mode & (stat.S_ISGID | 0o555) == 0o555 and not _xattrs(folder)
+    return ours and status.st_mode & (stat.S_ISGID | 0o555) == 0o555 and not _xattrs(directory)
 
 
 def _copied(source: bytes, target: bytes) -> Manifest:
     listing, reflinks = Listing(target), [True]
-    folders = [b""]
-    for rel in folders:  # grows while it is walked
+    directories = [b""]
+    for rel in directories:  # the loop appends to this list
         if rel:
             _check_length(rel)
             os.mkdir(target + rel, 0o755)
@@ -111,7 +111,7 @@ def _copied(source: bytes, target: bytes) -> Manifest:
                 if item.is_file(follow_symlinks=False):
                     _copied_file(item.path, target + inside, inside[1:], listing, reflinks)
                 elif item.is_dir(follow_symlinks=False):
-                    folders.append(inside)
+                    directories.append(inside)
                 elif item.is_symlink():
                     text = os.readlink(item.path)
                     os.symlink(text, target + inside)
@@ -119,7 +119,7 @@ def _copied(source: bytes, target: bytes) -> Manifest:
                     listing.link(inside[1:], text)
                 else:
                     raise refused(item.path, item.stat(follow_symlinks=False).st_mode)
-    for rel in reversed(folders):
+    for rel in reversed(directories):
         os.chmod(target + rel, 0o555)
         os.utime(target + rel, ns=(0, 0))
     return listing.manifest()
@@ -148,9 +148,9 @@ def _copied_file(old: bytes, new: bytes, rel: bytes, listing: Listing, reflinks:
 
 
 def _walk(
-    root: bytes, leaf: Callable[[bytes, bytes, os.stat_result], None], directory: Callable[[bytes], None]
+    root: bytes, leaf: Callable[[bytes, bytes, os.stat_result], None], enter: Callable[[bytes], None]
 ) -> None:
-    """Make directories canonical, and hand on everything else: its path in the tree, its path, its status."""
+    """Make directories canonical. Call `leaf` for all other entries: path in the tree, path, status."""
     with translated(root, "make canonical"):
         status = os.lstat(root)
         if not stat.S_ISDIR(status.st_mode):
@@ -158,31 +158,33 @@ def _walk(
                 raise refused(root, status.st_mode)
             leaf(b"", root, status)
             return
-        folders, start = [root], len(root) + 1
-        for folder in folders:  # grows while it is walked
-            _check_length(folder[start - 1 :])
-            status = os.lstat(folder)
+        directories, start = [root], len(root) + 1
+        for directory in directories:  # the loop appends to this list
+            _check_length(directory[start - 1 :])
+            status = os.lstat(directory)
             if status.st_mode & 0o700 != 0o700:
-                os.chmod(folder, 0o755)
-            directory(folder[start:])
-            with os.scandir(folder) as found:
+                os.chmod(directory, 0o755)
+            enter(directory[start:])
+            with os.scandir(directory) as found:
                 for item in found:
                     if item.is_dir(follow_symlinks=False):
-                        folders.append(item.path)
+                        directories.append(item.path)
                     else:
                         path = item.path
                         leaf(path[start:], path, item.stat(follow_symlinks=False))
-        for folder in reversed(folders):  # children first: changing them changes the folder's time
-            _canonical_attributes(folder, os.lstat(folder), 0o555)
+        for directory in reversed(
+            directories
+        ):  # children first: changing them changes the directory's time stamp
+            _canonical_attributes(directory, os.lstat(directory), 0o555)
 
 
 def _check_length(rel: bytes) -> None:
     if len(rel) > LONGEST:
-        raise Unstorable(f"{os.fsdecode(rel[:200])}... nests folders in a path of over {LONGEST} bytes")
+        raise Unstorable(f"{os.fsdecode(rel[:200])}...: the path of this directory has over {LONGEST} bytes")
 
 
 def _small_file(rel: bytes, path: bytes, status: os.stat_result, listing: Listing) -> bool:
-    """Make a file canonical and list it. False: it has something that takes more than mode and times."""
+    """Make a file canonical and list it. Returns False if that takes more than a change of mode and times."""
     try:
         file = os.open(path, READ)
     except PermissionError:
@@ -202,7 +204,7 @@ def _small_file(rel: bytes, path: bytes, status: os.stat_result, listing: Listin
 
 
 def _canonical_leaf(path: bytes, status: os.stat_result, unshare: bool) -> os.stat_result:
-    """Make what is no directory canonical; its status, of which only mode and size still hold."""
+    """Make a file or link canonical. Returns its status, of which only mode and size are still valid."""
     mode = status.st_mode
     if stat.S_ISREG(mode):
         if unshare and status.st_nlink > 1:
@@ -242,12 +244,12 @@ def _xattrs(path: bytes | int) -> list[str]:
 
 def _remove_xattrs(path: bytes, names: list[str], mode: int | None) -> None:
     if mode is not None:
-        os.chmod(path, 0o700)  # user.* attributes can be changed only by who may write
+        os.chmod(path, 0o700)  # only a user who may write can change user.* attributes
     for name in names:
         try:
             os.removexattr(path, name, follow_symlinks=False)
         except OSError as error:
-            if error.errno != errno.ENODATA:  # an ACL may go together with another, or with the chmod
+            if error.errno != errno.ENODATA:  # the chmod, or removing another ACL, may have removed this one
                 raise
 
 

@@ -15,7 +15,9 @@ from hermetic.filesystem import translated
 from hermetic.tree.kinds import refused
 
 CHUNK: Final = 1 << 20
-FICLONE: Final = 0x40049409  # share the blocks of another file; not in the fcntl module of Python 3.11
+FICLONE: Final = (
+    0x40049409  # ioctl that shares the blocks of another file; the fcntl module of Python 3.11 lacks it
+)
 _NOT_HERE: Final = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ENOTTY}
 )
@@ -30,20 +32,20 @@ def copy(
     writable: bool = False,
     mtime: int = 0,
 ) -> None:
-    """Copy a tree; the result depends on nothing but what the manifest counts.
+    """Copy a tree. The result depends only on what the manifest lists.
 
     Args:
         dst: must not exist.
         writable: modes 0644 and 0755 instead of 0444 and 0555.
-        mtime: seconds since 1970 that all entries get.
+        mtime: time stamp of all entries, in seconds since 1970.
 
     Raises:
-        StoreError: something cannot be read or written; `dst` may then be there in part.
+        StoreError: something cannot be read or written. An incomplete `dst` may remain.
     """
     source, target = os.fsencode(src), os.fsencode(dst)
     times = (mtime * 10**9, mtime * 10**9)
     plain, executable = (0o644, 0o755) if writable else (0o444, 0o555)
-    reflinks = [True]  # the first refusal of the file system ends the attempts
+    reflinks = [True]  # set to False when the file system refuses the first one
 
     def leaf(old: bytes, new: bytes, status: os.stat_result) -> None:
         mode = status.st_mode
@@ -60,17 +62,17 @@ def copy(
         if not stat.S_ISDIR(status.st_mode):
             leaf(source, target, status)
             return
-        folders = [b""]
-        for rel in folders:  # grows while it is walked
+        directories = [b""]
+        for rel in directories:  # the loop appends to this list
             os.mkdir(target + rel, 0o755)
             with os.scandir(source + rel) as found:
                 for item in found:
                     inside = rel + b"/" + item.name
                     if item.is_dir(follow_symlinks=False):
-                        folders.append(inside)
+                        directories.append(inside)
                     else:
                         leaf(item.path, target + inside, item.stat(follow_symlinks=False))
-        for rel in reversed(folders):
+        for rel in reversed(directories):
             os.chmod(target + rel, executable)
             os.utime(target + rel, ns=times)
 
@@ -81,8 +83,8 @@ def copy_file(
     """Copy one file to a new name, sharing its blocks where the file system can.
 
     Args:
-        times: of access and change, in ns.
-        reflinks: whether to try sharing; set to false at the first refusal.
+        times: access and modification time, in ns.
+        reflinks: whether to try sharing blocks; set to False when the file system refuses.
     """
     old = os.open(src, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -118,12 +120,12 @@ def _copy_bytes(old: int, new: int) -> None:
     except OSError as error:
         if error.errno not in _NOT_HERE:
             raise
-    while data := os.read(old, min(CHUNK, size + 1)):  # small, or not copied by the kernel
+    while data := os.read(old, min(CHUNK, size + 1)):  # small files, and what the kernel did not copy
         write(new, data)
 
 
 def write(file: int, data: bytes) -> None:
-    """Write all of it."""
+    """Write all of `data`."""
     done = os.write(file, data)
     while done < len(data):
         done += os.write(file, memoryview(data)[done:])

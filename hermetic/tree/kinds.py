@@ -1,4 +1,4 @@
-"""What may be in a tree, and who may change it."""
+"""Which kinds of files a tree may hold."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from hermetic.errors import StoreError
 
 
 class Unstorable(StoreError):
-    """A tree holds what no store object may hold."""
+    """A tree holds something that a store object must not hold."""
 
 
 def is_root() -> bool:
-    """Whether this process may do anything to any file."""
+    """Whether this process runs as root."""
     return os.geteuid() == 0
 
 
 def refused(path: bytes, mode: int) -> Unstorable:
-    """The error for an entry that no store object may hold."""
+    """The error for an entry that a store object must not hold."""
     kind = {
         stat.S_IFSOCK: "a socket",
         stat.S_IFIFO: "a fifo",
@@ -27,5 +27,5 @@ def refused(path: bytes, mode: int) -> Unstorable:
         stat.S_IFLNK: "a symbolic link as the root of a tree",
     }.get(stat.S_IFMT(mode), f"of unknown type {stat.S_IFMT(mode):o}")
     return Unstorable(
-        f"{os.fsdecode(path)} is {kind}: a store object holds only files, directories and links inside them"
+        f"{os.fsdecode(path)} is {kind}: a store object may hold only files, directories and symbolic links"
     )

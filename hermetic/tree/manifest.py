@@ -1,4 +1,4 @@
-"""The manifest: the list of everything that counts in a tree, in one canonical form of bytes."""
+"""The manifest: a list of all entries of a tree, with one canonical encoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hermetic.errors import StoreError
 
 Kind: TypeAlias = Literal["file", "exec", "link", "dir"]
 
-MOST: Final = 1 << 30  # bytes of one, encoded
+MOST: Final = 1 << 30  # largest encoded manifest, in bytes
 _KINDS: Final[dict[bytes, Kind]] = {b"file": "file", b"exec": "exec", b"link": "link", b"dir": "dir"}
 
 
@@ -21,9 +21,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry of a manifest.
 
     Attributes:
-        path: relative to the root, without leading slash; empty for the root itself.
-        size: bytes of the content or of the link's text; 0 for a directory.
-        digest: hex BLAKE3 (plain, as `b3sum` prints it) of the content or link text; empty for a directory.
+        path: path relative to the root, without a leading slash; empty for the root itself.
+        size: bytes of the content or of the link target; 0 for a directory.
+        digest: hex BLAKE3 (plain, as `b3sum` prints it) of the content or link target; empty for a directory.
     """
 
     path: bytes
@@ -38,7 +38,7 @@ class Manifest(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
 
     def encode(self) -> bytes:
-        """The canonical bytes: `<kind> <size> <digest or -> <path>` and a NUL for each entry."""
+        """The canonical bytes: `<kind> <size> <digest or -> <path>` and a NUL byte for each entry."""
         return b"".join(
             [
                 b"%b %d %b %b\0" % (e.kind.encode(), e.size, e.digest.encode() or b"-", e.path)
@@ -48,7 +48,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     @classmethod
     def decode(cls, data: bytes) -> Manifest:
-        """Read what `encode` wrote.
+        """Decode the output of `encode`.
 
         Raises:
             StoreError: the bytes are not a manifest in canonical form.
@@ -70,27 +70,27 @@ class Manifest(msgspec.Struct, frozen=True):
 
     @property
     def content_hash(self) -> str:
-        """The name of this content: 52 characters of base32."""
+        """The content hash of the tree: 52 characters of base32."""
         return content_hash(self.encode())
 
     @property
     def size(self) -> int:
-        """Bytes of all contents together."""
+        """Total size of all contents, in bytes."""
         return sum([e.size for e in self.entries])
 
     @property
     def files(self) -> int:
-        """How many entries are not directories."""
+        """Number of entries that are not directories."""
         return sum([e.kind != "dir" for e in self.entries])
 
 
 def content_hash(manifest: bytes) -> str:
-    """The content hash, from the bytes of an encoded manifest."""
+    """The content hash of an encoded manifest."""
     return hashing.digest(hashing.TREE, manifest)
 
 
 def compare(expected: Manifest, found: Manifest) -> Iterator[str]:
-    """What differs between two manifests, one line an entry: `altered: bin/x`."""
+    """The differences between two manifests, one line for each entry: `altered: bin/x`."""
     old = {e.path: e for e in expected.entries}
     new = {e.path: e for e in found.entries}
     for path in sorted(old.keys() | new.keys()):

@@ -1,6 +1,6 @@
-"""Removing a tree, whatever a build has left in it."""
+"""Removes a tree, with any modes and nesting that a build may have left."""
 
-# Names are bytes, or relative to an open folder, which pathlib cannot express.
+# Names are bytes, or relative to an open directory, which pathlib cannot express.
 # ruff: noqa: PTH106, PTH108
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Final
 from hermetic.filesystem import translated
 from hermetic.tree.kinds import is_root
 
-_DEEP: Final = 64  # nesting at which folders are moved up, so that few are open and no path grows too long
+# At this nesting, directories are moved to the top: few are open at a time, and no path grows too long.
+_DEEP: Final = 64
 
 
 def remove(path: str | bytes | os.PathLike[str]) -> None:
-    """Remove a tree, read-only folders and all. What is not there is no error.
+    """Remove a tree, including read-only directories. A missing tree is no error.
 
-    Works at any depth, also where names from the root would be too long for the kernel.
+    Works at any depth, also where the full path is too long for the kernel.
 
     Raises:
         StoreError: the operating system refused.
@@ -34,12 +35,12 @@ def remove(path: str | bytes | os.PathLike[str]) -> None:
             pass  # unlink of a directory gives EISDIR on Linux; EPERM is what POSIX says
         for attempt in range(5):
             try:
-                folder = _open_folder(root, None)
+                directory = _open_directory(root, None)
                 try:
-                    while _empty(folder, folder, 0):
+                    while _empty(directory, directory, 0):
                         pass
                 finally:
-                    os.close(folder)
+                    os.close(directory)
                 os.rmdir(root)
                 return
             except FileNotFoundError:
@@ -49,38 +50,38 @@ def remove(path: str | bytes | os.PathLike[str]) -> None:
                     raise
 
 
-def _open_folder(name: bytes | str, parent: int | None) -> int:
+def _open_directory(name: bytes | str, parent: int | None) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        folder = os.open(name, flags, dir_fd=parent)
+        directory = os.open(name, flags, dir_fd=parent)
     except PermissionError:
         os.chmod(name, 0o700, dir_fd=parent)
-        folder = os.open(name, flags, dir_fd=parent)
+        directory = os.open(name, flags, dir_fd=parent)
     if not is_root():
-        os.fchmod(folder, 0o700)
-    return folder
+        os.fchmod(directory, 0o700)
+    return directory
 
 
-def _empty(folder: int, top: int, depth: int) -> bool:
-    """Remove all in an open folder. True: deep folders were moved to `top`, to be emptied there."""
+def _empty(directory: int, top: int, depth: int) -> bool:
+    """Remove the contents of an open directory. True if deep ones were moved to `top` to be removed."""
     moved = False
-    with os.scandir(folder) as found:
+    with os.scandir(directory) as found:
         items = list(found)
     for item in items:
         try:
             if not item.is_dir(follow_symlinks=False):
-                os.unlink(item.name, dir_fd=folder)
+                os.unlink(item.name, dir_fd=directory)
                 continue
-            child = _open_folder(item.name, folder)
+            child = _open_directory(item.name, directory)
             try:
                 if depth == _DEEP:
-                    os.rename(item.name, f".deep-{os.urandom(8).hex()}", src_dir_fd=folder, dst_dir_fd=top)
+                    os.rename(item.name, f".deep-{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
                     moved = True
                     continue
                 moved |= _empty(child, top, depth + 1)
             finally:
                 os.close(child)
-            os.rmdir(item.name, dir_fd=folder)
+            os.rmdir(item.name, dir_fd=directory)
         except FileNotFoundError:
             continue
     return moved

@@ -1,4 +1,4 @@
-"""Reading a tree into its manifest, at the speed of the disk or of all CPUs, whichever ends first."""
+"""Reads a tree and makes its manifest, hashing on all CPUs."""
 
 # Paths are bytes in hot loops: pathlib costs several times as much for each file.
 # ruff: noqa: PTH115
@@ -18,20 +18,20 @@ from hermetic.filesystem import translated
 from hermetic.tree.kinds import refused
 from hermetic.tree.manifest import Entry, Kind, Manifest
 
-INLINE: Final = 256 * 1024  # files up to here are hashed where they are met; larger ones by a pool of threads
-HUGE: Final = 32 << 20  # one file from here on is hashed by several threads together
+INLINE: Final = 256 * 1024  # bytes; smaller files are hashed during the walk, larger ones after it
+HUGE: Final = 32 << 20  # bytes; larger files are hashed by several threads each
 CHUNK: Final = 1 << 20
-HUGE_CHUNK: Final = 2 << 20  # what is read must still be in the cache when it is hashed
+HUGE_CHUNK: Final = 2 << 20  # small enough to stay in the CPU's cache until it is hashed
 READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PATH: Final = operator.attrgetter("path")
 
 
 def scan(path: str | bytes | os.PathLike[str], *, threads: int | None = None) -> Manifest:
-    """Read a tree and list it.
+    """Read a tree and return its manifest.
 
     Args:
         path: a directory or a regular file.
-        threads: how many hash at a time; by default one for each CPU.
+        threads: number of hashing threads; by default one for each CPU.
 
     Raises:
         StoreError: the tree holds a socket, fifo or device, cannot be read, or changes while it is read.
@@ -45,10 +45,10 @@ def scan(path: str | bytes | os.PathLike[str], *, threads: int | None = None) ->
             return listing.manifest()
         pending, prefix = [b""], root + b"/"
         while pending:
-            folder = pending.pop()
-            listing.directory(folder)
-            start = folder + b"/" if folder else b""
-            with os.scandir(prefix + folder) as found:
+            directory = pending.pop()
+            listing.directory(directory)
+            start = directory + b"/" if directory else b""
+            with os.scandir(prefix + directory) as found:
                 for item in found:
                     rel = start + item.name
                     if item.is_dir(follow_symlinks=False):
@@ -59,11 +59,11 @@ def scan(path: str | bytes | os.PathLike[str], *, threads: int | None = None) ->
 
 
 class Listing:
-    """The entries of a tree that is being walked: small files are hashed at once, large ones at the end.
+    """The entries of a tree during a walk. Small files are hashed at once, large ones at the end.
 
     Args:
-        root: where large files are read from.
-        threads: how many hash at a time; by default one for each CPU.
+        root: path of the tree, for reading large files.
+        threads: number of hashing threads; by default one for each CPU.
     """
 
     def __init__(self, root: bytes, threads: int | None = None) -> None:
@@ -86,11 +86,11 @@ class Listing:
         self._entries.append(Entry(rel, kind, len(data), blake3(data).hexdigest()))
 
     def large(self, rel: bytes, mode: int, size: int) -> None:
-        """List a file that `manifest` will hash."""
+        """List a large file, which `manifest` hashes."""
         self._large.append((rel, "exec" if mode & 0o100 else "file", size))
 
     def leaf(self, rel: bytes, path: bytes, status: os.stat_result) -> None:
-        """List what is at `path`, which is no directory."""
+        """List the file or symbolic link at `path`."""
         mode, size = status.st_mode, status.st_size
         if stat.S_ISREG(mode):
             if size > INLINE:
@@ -107,7 +107,7 @@ class Listing:
             raise refused(path, mode)
 
     def manifest(self) -> Manifest:
-        """All entries, when the tree has been walked."""
+        """The manifest, after the walk."""
         self._hash_large()
         return Manifest(tuple(sorted(self._entries, key=_PATH)))
 
@@ -122,7 +122,7 @@ class Listing:
             digest = hash_file(path_of(rel), size, threads=self._threads)
             self._entries.append(Entry(rel, kind, size, digest))
         if len(rest) > 1 and self._threads > 1:
-            from concurrent.futures import ThreadPoolExecutor  # slow to import, and most trees do not need it
+            from concurrent.futures import ThreadPoolExecutor  # slow to import, and not needed for most trees
 
             with ThreadPoolExecutor(self._threads) as pool:
                 digests = list(pool.map(lambda item: hash_file(path_of(item[0]), item[2]), rest))
@@ -150,10 +150,10 @@ _buffers = threading.local()
 def hash_file(path: bytes, size: int, *, threads: int = 1) -> str:
     """Hex BLAKE3 of a file that must have `size` bytes.
 
-    Read, not mapped: a bad sector or a file cut short must be an error here, not a signal that kills us.
+    The file is read, not mapped: a bad sector or a truncated file must raise an error, not a fatal signal.
 
     Raises:
-        StoreError: the file has another length.
+        StoreError: the file has another size.
         OSError: it cannot be read.
     """
     alone = threads <= 1 or size < HUGE

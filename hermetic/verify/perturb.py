@@ -1,7 +1,7 @@
-"""What is made different for a rebuild. Pure.
+"""The perturbations: conditions that a rebuild varies. Pure.
 
-Each perturbation changes something that must not change the output. `docs/reproducibility.md` says what
-they stand for and what cannot be perturbed.
+Each perturbation varies a condition that must not change the output. `docs/reproducibility.md` describes them
+and what cannot be varied.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from hermetic.errors import UsageError, did_you_mean
 from hermetic.sandbox.spec import SandboxSpec
 
 NAMES: Final = {
-    "place": "work folder and inputs lie at other host paths, on another file system where there is one, "
-    "their folders in another order",
-    "jobs": "one job instead of all, and one CPU to be seen",
-    "user": "the build runs under another host uid, with another environment around hermetic",
+    "place": "work directory and inputs are at other host paths, on another file system if there is one, "
+    "and directories list their entries in another order",
+    "jobs": "one job instead of all, and only one CPU is visible",
+    "user": "another host uid for the build, and another environment around hermetic",
     "hostname": "another host name",
-    "kernel": "the kernel calls itself 2.6, and /proc/cpuinfo shows another CPU",
-    "aslr": "addresses are random",
+    "kernel": "the kernel reports version 2.6, and /proc/cpuinfo shows another CPU",
+    "aslr": "the address space layout is random",
     "umask": "another umask",
-    "clock": "time of day: the rebuild sees a clock that is 400 days ahead",
+    "clock": "the time of day is 400 days ahead",
     "order": "derivations are built in another order",
 }
 
-# Seconds. Whenever a build runs: another year, month, day, day of the week, hour, minute and second. Forward,
-# since to a clock that is behind, every new file would be one of the future.
+# Seconds. At any time this changes year, month, day, weekday, hour, minute and second. It is positive because
+# under a clock that is behind, every new file would have a time stamp in the future.
 CLOCK_OFFSET: Final = 400 * 86_400 + 7 * 3_600 + 23 * 60 + 41
 
 _CPUINFO: Final = (
@@ -38,7 +38,7 @@ _CPUINFO: Final = (
 
 
 class Perturbations(msgspec.Struct, frozen=True):
-    """The names of those that are on; see `NAMES`."""
+    """The selected perturbations, by name; see `NAMES`."""
 
     on: frozenset[str] = frozenset(NAMES)
 
@@ -47,19 +47,19 @@ class Perturbations(msgspec.Struct, frozen=True):
 
 
 def choose(only: tuple[str, ...], without: tuple[str, ...]) -> Perturbations:
-    """All, or `only` some, `without` some.
+    """Select all perturbations, or those in `only`, and leave out those in `without`.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: a name is unknown.
     """
     return Perturbations((exactly(only).on or frozenset(NAMES)) - exactly(without).on)
 
 
 def exactly(names: Iterable[str]) -> Perturbations:
-    """Those of these names.
+    """The perturbations with these names.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: a name is unknown.
     """
     chosen = frozenset(names)
     for name in sorted(chosen - set(NAMES)):
@@ -68,7 +68,7 @@ def exactly(names: Iterable[str]) -> Perturbations:
 
 
 def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
-    """The sandbox of a rebuild. Jobs and place are the rebuilder's to change."""
+    """The sandbox of a rebuild. The number of jobs and the place are varied in `rebuild`."""
     changes: dict[str, object] = {}
     if "hostname" in on:
         changes["hostname"] = "perturbed-host"

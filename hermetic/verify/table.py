@@ -1,4 +1,4 @@
-"""A verification as a table in Markdown, to be committed beside what it is about. Pure."""
+"""A verification report as a Markdown table, to be committed with the recipes. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _WORDS: Final = {"reproducible": "the same bytes", "differs": "**differs**", "fa
 
 
 def markdown(report: Report) -> str:
-    """What was rebuilt, under which perturbations, and what came of it: a line for each derivation.
+    """The report: what was rebuilt, under which perturbations, and the result of each derivation.
 
-    No times: the same verdicts give the same text.
+    It contains no times: the same verdicts give the same text.
     """
     rounds = max((v.round for v in report.verdicts), default=1)
     same = sum(v.status == "reproducible" for v in report.verdicts)
@@ -24,7 +24,7 @@ def markdown(report: Report) -> str:
         "",
         f"Rebuilt: {report.target}. {same} of {len(report.verdicts)} rebuilds gave the same bytes.",
         "",
-        "Perturbed:",
+        "Conditions that were varied:",
         "",
         *(f"- `{name}`: {NAMES[name]}" for name in report.perturbed),
         *([] if report.perturbed else ["- nothing"]),

@@ -1,4 +1,4 @@
-"""What came of a verification, as values."""
+"""The results of a verification, as values."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Status = Literal["reproducible", "differs", "failed"]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One derivation.
+    """The result of rebuilding one derivation.
 
     Attributes:
-        expected: content hash of the store object. found: of the rebuild; empty when it failed.
-        seconds: how long the rebuild took.
+        expected: content hash of the store object. found: content hash of the rebuild; empty if it failed.
+        seconds: wall clock time of the rebuild.
         differences: every differing entry.
-        error: why a rebuild failed. kept: folder with both trees, where they were asked for.
+        error: why the rebuild failed. kept: directory with both trees, if they were to be kept.
     """
 
     drv_id: str
@@ -34,7 +34,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A whole verification. `perturbed`: names of what was made different."""
+    """The results of a verification. `perturbed`: names of the perturbations."""
 
     target: str
     perturbed: tuple[str, ...]
@@ -42,5 +42,5 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def reproducible(self) -> bool:
-        """Every rebuild gave the same bytes."""
+        """Whether every rebuild gave the same bytes."""
         return all(v.status == "reproducible" for v in self.verdicts)

@@ -97,7 +97,7 @@ def damage(chance: Random, world: World, place: Place) -> Case:
     if {b"--accept", b"--update"} & set(safe):
         writes.append("project")
     words = [word for arg in safe for word in re.split("[@=,]", os.fsdecode(arg)) if word]
-    named = ("Usage:", "unknown target", *TARGETS, *words, "project", "hermetic ")
+    named = ("usage:", "unknown target", *TARGETS, *words, "project", "hermetic ")
     return Case(_shown(safe), (safe,), named, writes=("project/store", *writes))
 
 

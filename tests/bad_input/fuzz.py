@@ -38,7 +38,7 @@ def _unpack(data: bytes) -> None:
 
 def _compared(kind: str) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
-        found = compare(SAMPLES[kind], data, name="x.pyc" if kind == "pyc" else "file")
+        found = compare(SAMPLES[kind], data)
         assert bool(found) == (data != SAMPLES[kind])
 
     return run

@@ -52,12 +52,12 @@ FILES: Final = {
     "patches/lib/0001-salve.patch": _DIFF,
     "derivations/app/recipe.toml": 'name = "app"\nversion = "2"\ntoolchain = "none"\n'
     'build-inputs = ["busybox"]\nhost-inputs = ["lib"]\nsystems = ["x86_64", "aarch64"]\n'
-    'extra-sources = { words = "data" }\n\n[env]\nFLAVOUR = "plain"\n\n[target.aarch64.env]\nBOARD = "yes"\n'
+    'extra-sources = { words = "data" }\n\n[env]\nFLAVOUR = "plain"\nBOARD = "${system.debian}"\n'
     '\n[meta]\ndescription = "Prints a word"\nmain-program = "bin/app"\n',
     "derivations/app/build.sh": 'busybox mkdir -p "$out/bin"\n'
     'echo \'#!/bin/sh\' > "$out/bin/app"\necho "echo $FLAVOUR" >> "$out/bin/app"\n'
     'busybox chmod +x "$out/bin/app"\n',
-    "derivations/data/recipe.toml": 'name = "data"\nsource = "data"\n',
+    "derivations/data/recipe.toml": 'name = "data"\nsource = "data"\n[version."1"]\ntimeout = 60\n',
     "derivations/parcel/recipe.toml": 'name = "parcel"\nsource = "parcel"\n',
 }
 CONTENT: Final = {

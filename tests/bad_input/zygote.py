@@ -117,10 +117,10 @@ if __name__ == "__main__":
     for module in _LOADED:
         importlib.import_module(f"hermetic.cli.{module}")
     for module in (
-        "fetch",
-        "compare",
+        "sources.fetch",
+        "verify.compare",
         "verify.rebuild",
-        "archive.zip",
+        "sources.archive.zip",
         "store.rebuilding",
         "store.integrity",
     ):

@@ -72,15 +72,15 @@ def test_without_a_command_the_help_is_shown(project: Project) -> None:
         (["realize", "-j", "0", "app"], ["--jobs: '0' is not a whole number from 1 to 1024"]),
         (["realize", "-j", "many", "app"], ["--jobs: 'many' is not a whole number"]),
         (["gc", "--keep-recent", "-1"], ["--keep-recent: '-1' is not a number of days such as 7 or 0.5"]),
-        (["realize", "ap"], ["unknown target 'ap'", "hint: did you mean 'app'?"]),
+        (["realize", "ap"], ["unknown target 'ap'", 'hint: did you mean "app"?']),
         (
             ["show", "librari-aarch64"],
-            ["unknown target 'librari-aarch64'", "did you mean 'library-aarch64'?"],
+            ["unknown target 'librari-aarch64'", 'did you mean "library-aarch64"?'],
         ),
         (["realize", "library-aarch46"], ["unknown system 'aarch46'", "aarch64"]),
         (["realize", "app-aarch64"], ["app is not made for aarch64", "supports: x86_64"]),
         (["realize", "busybox-9.9"], ["no version '9.9' of busybox is pinned", "pinned: 1.35.0"]),
-        (["diff", "app", "lbrary"], ["unknown target 'lbrary'", "did you mean 'library'?"]),
+        (["diff", "app", "lbrary"], ["unknown target 'lbrary'", 'did you mean "library"?']),
         (["show", "app@nosuchrevision"], ["cannot read revision 'nosuchrevision'"]),
         (["verify"], ["verify needs a TARGET"]),
         (["verify", "--perturb", "hostnam", "app"], ["unknown perturbation 'hostnam'", "hostname"]),
@@ -109,7 +109,7 @@ def test_outside_of_a_project_the_missing_file_is_named(project: Project, tmp_pa
         [*command, "realize", "app"], cwd=nowhere, env=project.environment, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert f"no flake-like.lock in {nowhere} or above it" in done.stderr
+    assert f"no flake-like.lock in {nowhere} or in a directory above it" in done.stderr
     assert "hint: " in done.stderr
     done = subprocess.run(
         [*command, "--project", "/no/such", "realize", "app"],

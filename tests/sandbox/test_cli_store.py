@@ -88,14 +88,8 @@ def test_an_object_may_be_named_by_any_path_or_link_to_it(
 ) -> None:
     built.ok("realize", "other", "--out-link", str(built.root / "result"))
     for meant in ("result", "result/x", str(built.root / "result/y"), names(built, "other")[0]):
-        for command in (
-            ("why-live",),
-            ("root", "add", "kept"),
-            ("store", "path-info"),
-            ("store", "verify"),
-            ("log",),
-        ):
-            built.ok(*command, meant, cwd=built.root)
+        for command in ("why-live", "root add kept", "store path-info", "store verify", "log"):
+            built.ok(*command.split(), meant, cwd=built.root)
     wrong = built.run("why-live", "result/nothing", cwd=built.root)
     assert wrong.code == 2
     assert f"result/nothing is not in the store {built.store}" in wrong.err

@@ -84,6 +84,22 @@ def test_what_was_verified_can_be_accepted_and_what_was_not_cannot(
             later.accept(other)
 
 
+def test_a_program_is_started_and_a_failed_build_looked_at(
+    session: hermetic.Session, project: Project
+) -> None:
+    project.recipe("tool", 'mkdir "$out/bin"; echo "#!/bin/sh" > "$out/bin/tool"', systems=["x86_64"])
+    (program,) = session.command_line("tool")
+    assert Path(program).read_text() == "#!/bin/sh\n"
+    with pytest.raises(hermetic.HermeticError, match="tool has no program bin/other") as caught:
+        session.command_line("tool", program="bin/other")
+    assert caught.value.hint == "choose one with --program; bin/ holds: tool"
+    assert session.failed_work("bad") is None
+    with pytest.raises(BuildFailure):
+        session.realize(["bad"], keep_failed=True)
+    assert session.failed_work("bad") is not None
+    assert session.enter("bad", script="exit 7", work=session.failed_work("bad")) == 7
+
+
 def test_two_stores_agree_or_disagree(session: hermetic.Session, project: Project, tmp_path: Path) -> None:
     session.realize(["app"])
     with hermetic.Session(project.root, tmp_path / "other") as other:

@@ -112,8 +112,6 @@ print(json.dumps([unshared, cloned, call(435, bytes(88), 88), call(308, 0, 0), c
         "EPERM",
         "EPERM",
     ]
-    asked = "print(json.dumps(call(272, 0x10000000)))"
-    assert caller.probe(asked, user_namespaces=True) == "ok"
 
 
 def test_no_mounts_and_no_way_back_to_the_host(caller: Caller) -> None:

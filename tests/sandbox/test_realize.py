@@ -444,7 +444,7 @@ def test_run_starts_the_main_program_with_its_arguments(project: Project) -> Non
     ran = project.run("run", "app", "--program", "bin/ecko")
     assert ran.code == 1
     assert "has no program bin/ecko" in ran.err
-    assert "in bin/: echo" in ran.err
+    assert "bin/ holds: echo" in ran.err
 
 
 def test_sources_come_in_one_request_each(project: Project) -> None:

@@ -39,10 +39,10 @@ LEAKS: dict[str, tuple[str, str, str]] = {
     "extra": ('echo x > "$out/x"; [ "$(umask)" = 0022 ] || echo y > "$out/y"', "only-right", "rebuild"),
     "random": ('head -c 12 /dev/urandom | od -An -tx1 > "$out/x"', "content", "x"),
     "time": ('sleep 1; date "+%Y-%m-%d %H:%M:%S" > "$out/x"', "embedded-time", "time stamp"),
-    "month": ('date +%Y-%m > "$out/x"', "embedded-time", "time stamp (year and month)"),
-    "weekday": ('echo "built on a $(date +%A)" > "$out/x"', "embedded-time", "time stamp (day of the week)"),
-    "day": ('date +%d > "$out/x"', "embedded-time", "time stamp (day of the month)"),
-    "date": ('date "+%b %e %Y" > "$out/x"', "embedded-time", "date as `__DATE__` writes it"),
+    "month": ('date +%Y-%m > "$out/x"', "embedded-time", "time stamp (part of a date)"),
+    "weekday": ('echo "built on a $(date +%A)" > "$out/x"', "embedded-time", "time stamp (part of a date)"),
+    "day": ('date +%d > "$out/x"', "embedded-time", "time stamp (part of a date)"),
+    "date": ('date "+%b %e %Y" > "$out/x"', "embedded-time", "time stamp (`__DATE__`)"),
     "memory": (
         "sed -n 's/^\\([0-9a-f]*\\)-.*stack.*/stack at 0x\\1/p' /proc/self/maps > \"$out/x\"",
         "embedded-random",
@@ -215,7 +215,7 @@ def test_sources_have_nothing_to_rebuild(project: Project) -> None:
     ran = project.run("verify", "busybox")
     assert ran.code == 2
     assert "busybox: there is nothing to rebuild" in ran.err
-    assert "sources are verified by their hashes in the lock" in ran.err
+    assert "sources are verified by their hashes in flake-like.lock" in ran.err
 
 
 def test_ctrl_c_stops_a_verification_and_leaves_nothing(project: Project) -> None:
@@ -243,7 +243,7 @@ def test_where_the_clock_cannot_be_perturbed_nothing_passes_as_verified(project:
     project.ok("realize", "app")
     ran = project.run("verify", "app", preexec_fn=forbid_tracing)
     assert ran.code == 1
-    assert "cannot be given another time of day" in ran.err and "--no-perturb clock" in ran.err
+    assert "cannot run under a shifted clock" in ran.err and "--no-perturb clock" in ran.err
     assert "the same bytes" not in ran.out
     assert project.leftovers() == []
     assert project.run("verify", "--no-perturb", "clock", "app", preexec_fn=forbid_tracing).code == 0

@@ -103,7 +103,7 @@ def test_only_ordinary_files_are_read(odd: tuple[Path, str]) -> None:
 def test_a_file_is_read_whole_up_to_its_limit(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     assert filesystem.whole(str(tmp_path / "file"), 5) == b"12345"
-    with pytest.raises(OSError, match="5 bytes are too many here"):
+    with pytest.raises(OSError, match="the file has 5 bytes"):
         filesystem.whole(str(tmp_path / "file"), 4)
 
 
@@ -252,5 +252,5 @@ def test_an_output_nested_too_deeply_is_refused_in_words(project: Project) -> No
     project.recipe("deep", script, build_inputs=["busybox"])
     ran = project.run("realize", "deep")
     assert ran.code == 100
-    assert "nests folders in a path of over 3000 bytes" in ran.err
+    assert "the path of this directory has over 3000 bytes" in ran.err
     assert project.leftovers() == []

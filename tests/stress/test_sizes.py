@@ -5,12 +5,19 @@ What it takes exactly is measured by `benchmarks`.
 
 from __future__ import annotations
 
+import gzip
+import io
+import resource
+import struct
 import time
+import zipfile
 from pathlib import Path
 
 from hermetic import hashing, tree
 from hermetic.gc import plan as planning
 from hermetic.store.store import Store
+from hermetic.verify.compare import compare_trees
+from tests.unit.test_compare_formats import compare, only
 from tests.unit.test_gc import info, made
 from tests.unit.test_tree import make
 
@@ -55,3 +62,50 @@ def test_a_look_at_a_large_object_is_cheap(store: Store) -> None:
         assert not store.intact(name)
         (path / "new").unlink()
         assert store.intact(name)
+
+
+def test_to_compare_large_files_takes_bounded_time_and_memory(tmp_path: Path) -> None:
+    trees = (tmp_path / "left", tmp_path / "right")
+    for side in trees:
+        side.mkdir()
+    for side, byte in zip(trees, (b"\1", b"\2"), strict=True):
+        with (side / "big").open("wb") as file:
+            for _ in range(200):
+                file.write(b"\0\xff" * (1 << 19))
+            file.write(byte)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    started = time.monotonic()
+    found = only(compare_trees(*trees))
+    assert time.monotonic() - started < 20
+    assert found.words.startswith("209,715,201 bytes, first difference")
+    # Mapped pages count as resident; what is copied beyond them must stay small.
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before.ru_maxrss) << 10
+    assert grown < 500 << 20
+
+
+def test_a_small_file_that_unpacks_to_a_huge_one_is_not_unpacked_whole() -> None:
+    def bomb(end: bytes) -> bytes:
+        return gzip.compress(bytes(200 << 20) + end, mtime=0)
+
+    started = time.monotonic()
+    found = compare(bomb(b"a"), bomb(b"b"))
+    assert time.monotonic() - started < 30
+    assert found[-1].words == "cannot be read (more than 64 MiB unpacked)"
+
+
+def test_an_archive_of_many_members_that_each_unpack_to_much_takes_bounded_time() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0", bytes(32 << 20))
+    member, directory = buffer.getvalue()[:-22].split(b"PK\x01\x02")
+    entries = (b"PK\x01\x02" + directory) * 2000  # all name the one member: 60 GiB unpacked
+    packed = [
+        member
+        + entries
+        + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 2000, 2000, len(entries), len(member), len(comment))
+        + comment
+        for comment in (b"one", b"two")
+    ]
+    started = time.monotonic()
+    assert "further parts" in " ".join(d.words for d in compare(*packed))
+    assert time.monotonic() - started < 30

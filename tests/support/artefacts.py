@@ -95,14 +95,3 @@ def ar(members: list[tuple[str, bytes]], *, mtime: int = 0, uid: int = 0, mode: 
         header = f"{'//':<16}{'':<12}{'':<6}{'':<6}{'':<8}{len(long_names):<10}`\n".encode()
         body = header + long_names + b"\n" * (len(long_names) % 2) + body
     return b"!<arch>\n" + body
-
-
-def bitcode(text: str, *, width: int = 7, lead: int = 37) -> bytes:
-    """A stream that begins as LLVM bitcode does and holds `text` packed, beginning at an odd bit."""
-    number, at = 0x5A5A5A5A5, lead
-    for character in text:
-        number |= ord(character) << at
-        at += width
-    number |= 0x2A << at
-    size = (at + 7) // 8 + 8
-    return b"BC\xc0\xde" + number.to_bytes((size + 3) // 4 * 4, "little")

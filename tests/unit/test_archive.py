@@ -242,6 +242,15 @@ def test_symbolic_links_that_lead_out_through_others_are_refused(tmp_path: Path)
     refused(tmp_path, made, "a/out: a symbolic link out of the tree")
 
 
+@pytest.mark.parametrize("links", [5, 38])
+def test_links_that_lead_out_through_many_others_are_refused(tmp_path: Path, links: int) -> None:
+    """The kernel follows 40."""
+    chain = [member(f"l{n}", tarfile.SYMTYPE, f"l{n + 1}") for n in range(links)]
+    end = member(f"l{links}", tarfile.SYMTYPE, "a/b/c")
+    made = tar(("a/b/c/f", b""), *chain, end, member("out", tarfile.SYMTYPE, "l0/../../../.."))
+    refused(tmp_path, made, "out: a symbolic link out of the tree")
+
+
 def test_writing_through_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     made = tar(("p/d/f", b""), member("p/l", tarfile.SYMTYPE, "d"), ("p/l/evil", b"x"))
     refused(tmp_path, made, "p/l/evil: would be written through p/l, which is a symbolic link")
@@ -314,6 +323,12 @@ def test_more_bytes_than_the_limit_are_refused(tmp_path: Path) -> None:
 
 def test_more_entries_than_the_limit_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, tar(*((f"p/{n}", b"") for n in range(30))), "more than 20 entries", max_entries=20)
+
+
+def test_what_is_small_may_be_packed_as_well_as_can_be(tmp_path: Path) -> None:
+    packed = gzip.compress(tar(("p/zeros", bytes(4 << 20)), ("p/a", b"")))
+    assert len(packed) * 300 < 4 << 20
+    assert (unpack(tmp_path, packed) / "zeros").stat().st_size == 4 << 20
 
 
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:

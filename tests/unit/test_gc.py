@@ -111,6 +111,15 @@ def test_a_second_collection_finds_nothing(
             assert gone.isdisjoint(reference.inputs)
 
 
+def test_what_is_a_source_and_was_also_built_counts_as_built() -> None:
+    references = [made("same", source=True), made("same", "tool"), made("top", "same"), made("tool")]
+    objects = [info(name) for name in ("same", "top", "tool")]
+    without_sources = planning.plan(objects, references, ["top"], (), Options(keep_sources=False), now=0)
+    assert without_sources.delete == ()
+    without_builds = planning.plan(objects, references, ["top"], (), Options(keep_derivations=False), now=0)
+    assert {i.name for i in without_builds.delete} == {"same", "tool"}
+
+
 # -- carrying it out
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,10 +153,35 @@ def test_the_hash_does_not_cover_the_machine(environment: dict[str, str], tmp_pa
     assert done.stdout.strip() == root(files())
 
 
-def test_the_hash_does_not_cover_the_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = root(files())
-    monkeypatch.setattr(time, "time", lambda: 0.0)
-    assert root(files()) == before
+# What a program can ask for the time of day, answered as if it were 1970. In a process of its own and before
+# anything is imported, so that nothing has taken the true functions yet.
+CLOCK = """
+import datetime, time
+class date(datetime.date):
+    @classmethod
+    def today(cls): return cls(1970, 1, 1)
+class stamp(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None): return cls(1970, 1, 1, tzinfo=tz)
+    today = utcnow = now
+def at_0(ask): return lambda *seconds: ask(*seconds or (0,))
+def first_of_two_at_0(ask): return lambda text, *fields: ask(text, *fields or (time.gmtime(0),))
+time.strftime = first_of_two_at_0(time.strftime)
+time.gmtime, time.localtime, time.ctime = map(at_0, (time.gmtime, time.localtime, time.ctime))
+datetime.date, datetime.datetime, time.time, time.time_ns = date, stamp, lambda: 0.0, lambda: 0
+"""
+
+
+def test_the_hash_does_not_cover_the_time_of_day() -> None:
+    code = f"{CLOCK}from tests.support.project_files import files, root; print(time.time(), root(files()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["0.0", root(files())]
 
 
 @pytest.mark.parametrize("field", ["build-inputs", "host-inputs", "systems"])

@@ -314,3 +314,15 @@ def test_a_version_may_be_made_for_fewer_systems() -> None:
     project = edited(APP, "[env]", '[version."1"]\nsystems = ["x86_64"]\n[env]')
     with pytest.raises(UsageError, match="not made for aarch64"):
         instance(project, "app-aarch64")
+
+
+def test_libraries_stand_in_the_order_of_their_names() -> None:
+    """Not in that of the recipe, which says a set."""
+    project = edited("derivations/app/recipe.toml", '["lib"]', '["other", "lib"]')
+    graph = instance(project, "app-aarch64").graph
+    build = graph[graph.root]
+    assert isinstance(build, Build)
+    lib, other = (f"/hermetic/aarch64-linux-musl/{name}" for name in ("lib", "other"))
+    assert build.env["LDFLAGS"] == f"-L{lib}/lib -L{other}/lib"
+    assert build.env["CPPFLAGS"] == f"-I{lib}/include -I{other}/include"
+    assert build.env["PKG_CONFIG_LIBDIR"] == f"{lib}/lib/pkgconfig:{other}/lib/pkgconfig"

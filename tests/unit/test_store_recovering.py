@@ -80,6 +80,10 @@ def test_a_realisation_that_is_registered_is_left_as_it_is(tmp_path: Path) -> No
     (name,) = killed_with(path, "a")
     with Store.open(path) as store:
         before = store.realisations()
+        record = store.layout.realisation(ident("a"))
+    text = record.read_text()
+    record.write_text(text.replace('"seconds": 1.5', '"seconds": 2.5'))
+    assert record.read_text() != text
     killed_with(path, "b")
     os.truncate(log_of(path), 0)
     with Store.open(path) as store:

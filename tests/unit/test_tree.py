@@ -169,6 +169,16 @@ def test_canonical_form(tmp_path: Path, settle: Settle) -> None:
         assert stat.S_IMODE(status.st_mode) == (0o555 if executable else 0o444), path
 
 
+def test_only_what_its_owner_may_execute_is_executable(tmp_path: Path) -> None:
+    root = make(tmp_path / "t", {"for-others": b"x", "for-the-owner": b"x"})
+    (root / "for-others").chmod(0o655)
+    (root / "for-the-owner").chmod(0o744)
+    before = tree.scan(root)
+    assert [e.kind for e in before.entries] == ["dir", "file", "exec"]
+    tree.canonicalise(root)
+    assert tree.scan(root) == before
+
+
 def test_unreadable_files_become_readable(tmp_path: Path, settle: Settle) -> None:
     root = make(tmp_path / "t", {"d/f": b"x"})
     (root / "d/f").chmod(0)

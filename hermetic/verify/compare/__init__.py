@@ -1,7 +1,7 @@
-"""Compares two trees and says what differs and what it looks like: a path, a time stamp, an order."""
+"""Names the differences between two trees, and the likely cause: a path, a time stamp, an order."""
 
-from hermetic.verify.compare.model import BuildFacts, Difference, Kind
-from hermetic.verify.compare.render import describe, to_json
+from hermetic.verify.compare.model import BuildFacts, Difference
+from hermetic.verify.compare.render import describe
 from hermetic.verify.compare.tree import compare_trees
 
-__all__ = ["BuildFacts", "Difference", "Kind", "compare_trees", "describe", "to_json"]
+__all__ = ["BuildFacts", "Difference", "compare_trees", "describe"]

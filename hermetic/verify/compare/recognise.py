@@ -7,129 +7,108 @@ beside a difference is not blamed for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-import msgspec
-
-from hermetic.verify.compare.model import (
-    BuildFacts,
-    Data,
-    Difference,
-    Kind,
-    Scope,
-    common_prefix,
-    excerpts,
-    moment,
-    quoted,
-)
+from hermetic.verify.compare.model import BuildFacts, Data, Difference, Scope, common_prefix, excerpts, moment
 
 _NEAR: Final = 2 * 86_400  # seconds; a build takes less
-_WINDOW: Final = 4096  # characters looked at: lines can be as long as a file
-_KNOWN_ROOTS: Final = frozenset(
-    {
-        "build",
-        "builddir",
-        "dev",
-        "etc",
-        "gnu",
-        "hermetic",
-        "home",
-        "lib",
-        "mnt",
-        "nix",
-        "opt",
-        "proc",
-        "root",
-        "run",
-        "srv",
-        "tmp",
-        "Users",
-        "usr",
-        "var",
-        "work",
-        "workspace",
-    }
-)
-_MONTHS: Final = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
-_DAYS: Final = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
-_CLOCK: Final = r"[0-2]\d:[0-5]\d:[0-6]\d"
-_DATE: Final = r"(?:19[7-9]|20\d)\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
-
-_PATH: Final = re.compile(
-    r"""(?:(?<![\w.~/])|(?<=\W-[A-Za-z])|(?<=^-[A-Za-z])|(?<=file://))/[^\s"'`<>|:;,=()\[\]{}\\]+"""
-)
-_TIMES: Final = tuple(
-    (words, re.compile(pattern), alone)
-    for words, pattern, alone in (
-        (
-            "date and time",
-            rf"\b(?:{_DAYS}),? (?:{_MONTHS}) [ 0-3]?\d {_CLOCK}(?: [A-Z]{{3,5}})? \d{{4}}",
-            True,
-        ),
-        (
-            "date and time",
-            rf"\b[0-3]?\d (?:{_MONTHS}) \d{{4}},? {_CLOCK}(?: (?:[A-Z]{{3,5}}|[+-]\d{{4}}))?",
-            True,
-        ),
-        ("ISO 8601 time", rf"\b{_DATE}[T _]{_CLOCK}(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?", True),
-        (
-            "date and time as `__DATE__` and `__TIME__` write them",
-            rf"\b(?:{_MONTHS}) [ 0-3]\d \d{{4}},? {_CLOCK}",
-            True,
-        ),
-        ("ISO 8601 date", rf"\b{_DATE}(?!\d)", False),
-        ("date as `__DATE__` writes it", rf"\b(?:{_MONTHS}) [ 0-3]\d \d{{4}}\b", False),
-        ("time of day as `__TIME__` writes it", rf"\b{_CLOCK}\b", False),
-        (
-            "date",
-            r"\b20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T_-]?[0-2]\d[0-5]\d[0-6]\d)?Z?\b",
-            False,
-        ),
-    )
-)
-# Less than a date: so little that it counts only if it is what the builds' own times are written as.
-_PARTS: Final = tuple(
-    (words, re.compile(pattern), form)
-    for words, pattern, form in (
-        ("year and month", r"\b20\d\d-[01]\d\b", "%Y-%m"),
-        ("year and month", r"\b20\d\d[01]\d\b", "%Y%m"),
-        ("year", r"\b20\d\d\b", "%Y"),
-        ("month", rf"\b(?:{_MONTHS})\b", "%b"),
-        ("month", rf"\b(?:{_MONTHS})[a-z]+\b", "%B"),
-        ("day of the week", rf"\b(?:{_DAYS})\b", "%a"),
-        ("day of the week", rf"\b(?:{_DAYS})[a-z]+\b", "%A"),
-        ("day of the month", r"\b[0-3]\d\b", "%d"),
-        ("day of the year", r"\b[0-3]\d\d\b", "%j"),
-    )
-)
 _LONGEST: Final = 3600  # seconds that a build may have gone on after it looked at the clock
-_SECONDS: Final = re.compile(r"(?<![\w.])\d{9,10}(?![\d])(?:\.\d+)?")
-_RELEASE: Final = re.compile(
-    r"\b[2-9]\.\d{1,2}\.\d{1,3}(?:-[\w.+~]+)*-?(?:amd64|arm64|generic|cloud|azure|aws|gcp|x86_64|aarch64|microsoft|lts|zen|arch)[\w.+~-]*"
+_WINDOW: Final = 4096  # characters looked at: lines can be as long as a file
+_SEPARATORS: Final = re.compile(r"[\s,;:(){}\[\]]+")
+_ORDERS: Final[tuple[Literal["little", "big"], ...]] = ("little", "big")
+_NO_TIMES: Final = (0, 1, 315_532_800)  # what tools write for "no time"; the last is 1980, as in zip archives
+
+_MONTH: Final = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_DAY: Final = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_CLOCK: Final = r"[0-2]\d:[0-5]\d:[0-6]\d"
+_ZONE: Final = r"(?: (?:[A-Z]{3,5}|[+-]\d{4}))?"
+_DATE: Final = r"(?:19[7-9]|20\d)\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+_REST: Final = r"""[^\s"'`<>|:;,=()\[\]{}\\]"""  # of a path
+_ROOTS: Final = "build|dev|etc|gnu|hermetic|home|mnt|nix|opt|proc|root|srv|tmp|usr|var|work"
+_PATH: Final = (  # also behind `-I` and `file://`; of one component only where it is a well-known one
+    r"(?:(?<![\w.~/])|(?<=\W-[A-Za-z])|(?<=^-[A-Za-z])|(?<=file://))"
+    rf"/(?:{_REST}+/{_REST}+|(?:{_ROOTS})(?!{_REST}))"
 )
-_ADDRESS: Final = re.compile(r"\b0x(?:0000)?(?:7f|5[56]|ff)[0-9a-f]{8,12}\b", re.IGNORECASE)
-_UUID: Final = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE)
-_JOBS: Final = re.compile(r"(?<![\w-])(?:-j ?|--jobs[= ]|JOBS=)\d+\b")
 
 
-class Recognised(msgspec.Struct, frozen=True):
-    """What a difference was recognised as, in words with both values. `both`: it stands on both sides."""
+class _Row(NamedTuple):
+    """Something that leaks. `alone`: it counts where only one side has it."""
 
-    kind: Kind
-    words: str
-    both: bool = True
+    kind: str
+    what: str
+    pattern: re.Pattern[str]
+    alone: bool = False
 
 
-class _Regions(msgspec.Struct, frozen=True):
-    """Two texts and, in each, the region outside of which they are equal."""
+def _time(what: str, pattern: str, *, alone: bool = False) -> _Row:
+    return _Row("embedded-time", f"an embedded time stamp ({what})", re.compile(pattern), alone)
 
-    left: str
-    right: str
+
+_TIMES: Final = (
+    _time("date and time", rf"\b{_DAY},? {_MONTH} [ 0-3]?\d {_CLOCK}{_ZONE} \d{{4}}", alone=True),
+    _time("date and time", rf"\b[0-3]?\d {_MONTH} \d{{4}},? {_CLOCK}{_ZONE}", alone=True),
+    _time("ISO 8601 time", rf"\b{_DATE}[T _]{_CLOCK}(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?", alone=True),
+    _time("`__DATE__` and `__TIME__`", rf"\b{_MONTH} [ 0-3]\d \d{{4}},? {_CLOCK}", alone=True),
+    _time("ISO 8601 date", rf"\b{_DATE}(?!\d)"),
+    _time("`__DATE__`", rf"\b{_MONTH} [ 0-3]\d \d{{4}}\b"),
+    _time("`__TIME__`", rf"\b{_CLOCK}\b"),
+    _time("date", r"\b20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T_-]?[0-2]\d[0-5]\d[0-6]\d)?Z?\b"),
+)
+_SECONDS: Final = _time("Unix seconds", r"(?<![\w.])\d{9,10}(?!\d)(?:\.\d+)?")
+_WORD: Final = _time("part of a date", r"\w+(?:-\d\d\b)?")
+# Less than a date: so little that it counts only if it is what the builds' own times are written as.
+_PARTS: Final = ("%Y-%m", "%Y%m", "%Y", "%b", "%B", "%a", "%A", "%d", "%j")
+_BOTH_PATHS: Final = _Row("embedded-path", "an embedded path", re.compile(_PATH))
+_OTHERS: Final = (
+    _BOTH_PATHS._replace(alone=True),
+    _Row("embedded-host", "the number of jobs", re.compile(r"(?<![\w-])(?:-j ?|--jobs[= ]|JOBS=)\d+\b")),
+    _Row(
+        "embedded-random",
+        "an address of memory",
+        re.compile(r"(?i)\b0x(?:0000)?(?:7f|5[56]|ff)[\da-f]{8,12}\b"),
+    ),
+    _Row("embedded-random", "a UUID", re.compile(r"(?i)\b[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b")),
+)
+
+
+@lru_cache(maxsize=64)
+def _known(facts: BuildFacts) -> tuple[_Row, ...]:
+    """The facts that were told: they count even when only one side has them."""
+    paths = "|".join(re.escape(path) for path in sorted(facts.paths, key=len, reverse=True) if path)
+    rows = []
+    if paths:
+        known = rf"""(?<!\w)(?:{paths})[^\s"':;,]*"""
+        rows.append(_Row("embedded-path", "an embedded path", re.compile(f"{known}|{_PATH}")))
+        rows.append(_Row("embedded-path", "an embedded path", re.compile(known), alone=True))
+    rows.append(_BOTH_PATHS)  # before the others: a time or a name in a path is told with the path
+    for what, values in (
+        ("the host name", facts.host_names),
+        ("the kernel's release", facts.kernel_releases),
+        ("the user's name", facts.users),
+    ):
+        either = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True) if value)
+        if either:
+            rows.append(_Row("embedded-host", what, re.compile(rf"(?<!\w)(?:{either})(?!\w)"), alone=True))
+    return tuple(rows)
+
+
+Recognised: TypeAlias = tuple[str, str]  # the kind of a difference, and words with both values
+
+
+class _Region(NamedTuple):
+    """A text, and the part of it outside of which the other text is equal."""
+
+    text: str
     start: int
-    left_end: int
-    right_end: int
+    end: int
+
+    def match(self, row: _Row) -> str:
+        """What touches the region, or an empty text."""
+        spans = ((m.start(), m.end()) for m in row.pattern.finditer(self.text))
+        return next((self.text[a:b] for a, b in spans if a <= self.end and b >= self.start), "")
 
 
 def in_text(left: str, right: str, facts: BuildFacts) -> Recognised | None:
@@ -139,165 +118,70 @@ def in_text(left: str, right: str, facts: BuildFacts) -> Recognised | None:
         first = max(0, start - _WINDOW // 8)
         left, right, start = left[first : first + _WINDOW], right[first : first + _WINDOW], start - first
     tail = common_prefix(left[start:][::-1], right[start:][::-1])
-    regions = _Regions(left, right, start, len(left) - tail, len(right) - tail)
-    path = _path(regions)
-    if path is not None and path.both:  # a time in a path is told with the path
-        return _known(regions, facts) or path
-    return _known(regions, facts) or _time(regions, facts) or path or _other(regions)
+    one, other = (_Region(text, start, len(text) - tail) for text in (left, right))
+    return (
+        _first(one, other, (*_known(facts), *_TIMES))
+        or _seconds_or_part(one, other, facts)
+        or _first(one, other, _OTHERS)
+    )
 
 
-def difference_of_text(
-    scope: Scope, where: str, words: str, left: bytes | str, right: bytes | str
-) -> Difference:
-    """The difference of two texts, with `words` in case nothing is recognised in it."""
-    one, other = (t if isinstance(t, str) else t.decode("utf-8", "backslashreplace") for t in (left, right))
-    recognised = in_text(one, other, scope.facts)
-    kind: Kind = recognised.kind if recognised else "content"
-    return scope.found(kind, where, recognised.words if recognised else words, *excerpts(one, other))
-
-
-def _pairs(
-    regions: _Regions, find: Callable[[str], Iterator[tuple[int, int]]]
-) -> tuple[str | None, str | None]:
-    """What `find` finds in the differing regions, left and right; both None where it is the same."""
-    left = _touching(regions.left, regions.start, regions.left_end, find)
-    right = _touching(regions.right, regions.start, regions.right_end, find)
-    return (None, None) if left == right else (left, right)
-
-
-def _touching(
-    text: str, start: int, end: int, find: Callable[[str], Iterator[tuple[int, int]]]
-) -> str | None:
-    for first, last in find(text):
-        if first <= end and last >= start:
-            return text[first:last]
+def _first(left: _Region, right: _Region, rows: Iterable[_Row]) -> Recognised | None:
+    for row in rows:
+        one, other = left.match(row), right.match(row)
+        if one != other and ((one and other) or row.alone):
+            return _against(row, one, other)
     return None
 
 
-def _matches(pattern: re.Pattern[str]) -> Callable[[str], Iterator[tuple[int, int]]]:
-    return lambda text: (match.span() for match in pattern.finditer(text))
+def _against(row: _Row, one: str, other: str) -> Recognised:
+    left, right = (f"'{text}'" for text in excerpts(one, other, width=72))
+    if one and other:
+        return row.kind, f"{row.what}: {left} against {right}"
+    side = f"in the first build only: {left}" if one else f"in the rebuild only: {right}"
+    return row.kind, f"{row.what}, {side}"
 
 
-def _literal(value: str, *, to_delimiter: bool = False) -> Callable[[str], Iterator[tuple[int, int]]]:
-    pattern = re.escape(value) + (r"""[^\s"':;,]*""" if to_delimiter else "")
-    return _matches(re.compile(rf"(?<![\w]){pattern}" + ("" if to_delimiter else r"(?![\w])")))
-
-
-def _against(kind: Kind, what: str, left: str | None, right: str | None) -> Recognised | None:
-    if left is not None and right is not None:
-        one, other = quoted(left, right)
-        return Recognised(kind, f"{what}: {one} against {other}")
-    if left is not None:
-        return Recognised(kind, f"{what}, in the first build only: {quoted(left, '')[0]}", False)
-    if right is not None:
-        return Recognised(kind, f"{what}, in the rebuild only: {quoted('', right)[1]}", False)
-    return None
-
-
-def _known(regions: _Regions, facts: BuildFacts) -> Recognised | None:
-    """Facts that were told: they count even when only one side has them."""
-    for path in facts.paths:
-        left, right = _pairs(regions, _literal(path, to_delimiter=True))
-        if left or right:
-            others = _pairs(regions, _matches(_PATH))
-            return _against("embedded-path", "an embedded path", left or others[0], right or others[1])
-    words: list[tuple[str, tuple[str, ...]]] = [
-        ("the host name", facts.host_names),
-        ("the kernel's release", facts.kernel_releases),
-        *((word, (value,)) for word, value in sorted(facts.others.items())),
-        ("the user's name", facts.users),
-    ]
-    for what, values in words:
-        either = "|".join(re.escape(v) for v in sorted(values, key=len, reverse=True) if v)
-        if either:
-            left, right = _pairs(regions, _matches(re.compile(rf"(?<!\w)(?:{either})(?!\w)")))
-            in_path = _path(regions) if what == "the user's name" and (left or right) else None
-            found = in_path or _against("embedded-host", what, left, right)
-            if found:
-                return found
-    return None
-
-
-def _time(regions: _Regions, facts: BuildFacts) -> Recognised | None:
-    for what, pattern, alone in _TIMES:
-        left, right = _pairs(regions, _matches(pattern))
-        if (left and right) or (alone and (left or right)):
-            return _against("embedded-time", f"an embedded time stamp ({what})", left, right)
-    left, right = _pairs(regions, _matches(_SECONDS))
-    if left and right:
-        one, other = (int(value.partition(".")[0]) for value in (left, right))
-        if _near(one, other, facts):
-            words = f"{left} ({moment(one)}) against {right} ({moment(other)})"
-            return Recognised("embedded-time", f"an embedded time stamp (unix seconds): {words}")
-    return _part_of_date(regions, facts)
-
-
-def _part_of_date(regions: _Regions, facts: BuildFacts) -> Recognised | None:
+def _seconds_or_part(left: _Region, right: _Region, facts: BuildFacts) -> Recognised | None:
+    one, other = left.match(_SECONDS), right.match(_SECONDS)
+    if one != other and one and other:
+        seconds = [int(value.partition(".")[0]) for value in (one, other)]
+        if _near(seconds[0], seconds[1], facts):
+            times = " against ".join(f"{v} ({moment(s)})" for v, s in zip((one, other), seconds, strict=True))
+            return _SECONDS.kind, f"{_SECONDS.what}: {times}"
+    one, other = left.match(_WORD), right.match(_WORD)
     moments = [datetime.fromtimestamp(t - before, UTC) for t in facts.times for before in (0, _LONGEST)]
-    for what, pattern, form in _PARTS:
-        left, right = _pairs(regions, _matches(pattern))
-        if left and right and {left, right} <= {m.strftime(form) for m in moments}:
-            return _against("embedded-time", f"an embedded time stamp ({what})", left, right)
+    if one != other and any({one, other} <= {m.strftime(form) for m in moments} for form in _PARTS):
+        return _against(_WORD, one, other)
     return None
 
 
-def _path(regions: _Regions) -> Recognised | None:
-    left, right = _pairs(regions, _matches(_PATH))
-    left, right = (p if p is not None and _is_path(p) else None for p in (left, right))
-    home = any(p is not None and re.match(r"/(?:home/|root(?:/|$)|Users/)", p) for p in (left, right))
-    return _against(
-        "embedded-path", "an embedded path" + (" of a home directory" if home else ""), left, right
-    )
+def difference(
+    scope: Scope, where: str, words: str, left: str, right: str, kind: str = "content"
+) -> Difference:
+    """The difference of two texts, with `kind` and `words` in case nothing is recognised in it."""
+    one, other = ([w for w in _SEPARATORS.split(t[: 64 << 10]) if w] for t in (left, right))
+    recognised = in_text(left, right, scope.facts)
+    if recognised is None and one != other and len(one) > 1 and sorted(one) == sorted(other):
+        recognised = "order", f"the same {len(one):,} words in another order"
+    kind, words = recognised or (kind, words)
+    return scope.found(kind, where, words, *excerpts(left, right))
 
 
-def _is_path(text: str) -> bool:
-    parts = text.strip("/").split("/")
-    return parts[0] in _KNOWN_ROOTS or (len(parts) > 1 and len(text) > 5)
-
-
-def _other(regions: _Regions) -> Recognised | None:
-    known: tuple[tuple[Kind, str, re.Pattern[str]], ...] = (
-        ("embedded-host", "a kernel's release", _RELEASE),
-        ("embedded-host", "the number of jobs", _JOBS),
-        ("embedded-random", "an address of memory", _ADDRESS),
-        ("embedded-random", "a UUID", _UUID),
-    )
-    for kind, what, pattern in known:
-        left, right = _pairs(regions, _matches(pattern))
-        if left and right:
-            return _against(kind, what, left, right)
+def in_integers(left: Data, right: Data, at: int, facts: BuildFacts) -> Recognised | None:
+    """Whether the byte `at` belongs to 32 bits, of either byte order, that count seconds since 1970. Of 64
+    bits, those 32 are the lower half."""
+    places = range(max(0, at - 3), min(at, len(left) - 4, len(right) - 4) + 1)
+    for first in sorted(places, key=lambda place: place % 4 != 0):
+        for order in _ORDERS:
+            one, other = (int.from_bytes(data[first : first + 4], order) for data in (left, right))
+            if _near(one, other, facts):
+                words = f"(32 bits, {order} endian): {moment(one)} against {moment(other)}"
+                return "embedded-time", f"an embedded time stamp {words}"
     return None
-
-
-def in_integers(left: Data, right: Data, start: int, end: int, facts: BuildFacts) -> Recognised | None:
-    """Whether the differing bytes `start` to `end` lie in an integer that counts time since 1970.
-
-    Tried: 32 bits of seconds; 64 bits of milliseconds, microseconds or nanoseconds; either byte order.
-    """
-    for width, units in ((4, (1,)), (8, (1_000, 1_000_000, 1_000_000_000))):
-        for first in _windows(start, end, width, min(len(left), len(right))):
-            for order, name in (("little", "little endian"), ("big", "big endian")):
-                one = int.from_bytes(left[first : first + width], order)  # type: ignore[arg-type]
-                other = int.from_bytes(right[first : first + width], order)  # type: ignore[arg-type]
-                for unit in units:
-                    if _near(one // unit, other // unit, facts):
-                        return Recognised(
-                            "embedded-time", _seconds(one // unit, other // unit, f"{width * 8} bits, {name}")
-                        )
-    return None
-
-
-def _windows(start: int, end: int, width: int, limit: int) -> list[int]:
-    """Where an integer of `width` bytes can begin that holds all differing bytes; aligned places first."""
-    places = range(max(0, end - width), min(start, limit - width) + 1)
-    return sorted(places, key=lambda place: place % width != 0)
-
-
-def _seconds(one: int, other: int, how: str) -> str:
-    return f"an embedded time stamp ({how}): {moment(one)} against {moment(other)}"
 
 
 def _near(one: int, other: int, facts: BuildFacts) -> bool:
     """Whether both are times of the builds, or one is and the other is what a tool writes for 'no time'."""
     near = [any(abs(value - t) <= _NEAR for t in facts.times) for value in (one, other)]
-    return all(near) or (any(near) and min(one, other) in (0, 1, 315_532_800))
+    return all(near) or (any(near) and min(one, other) in _NO_TIMES)

@@ -1,32 +1,12 @@
-"""Differences as text for a terminal, and as JSON."""
+"""Differences as text for a terminal."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Final
 
-import msgspec
-
-from hermetic.verify.compare.model import KINDS, Difference, Kind
-
-_HEADLINES: Final[dict[Kind, str]] = {
-    "embedded-path": "an embedded path",
-    "embedded-time": "an embedded time stamp",
-    "embedded-host": "something of the host",
-    "embedded-random": "a random value",
-    "only-left": "only in the first build",
-    "only-right": "only in the rebuild",
-    "type": "another kind of file",
-    "mode": "another mode",
-    "link": "another link target",
-    "order": "another order",
-    "metadata": "other header fields",
-    "content": "other content",
-    "size": "another size",
-    "unreadable": "not readable",
-}
+from hermetic.verify.compare.model import KINDS, Difference
 
 
 def describe(differences: Sequence[Difference], *, details: int = 5) -> str:
@@ -49,24 +29,16 @@ def _file(path: str, found: list[Difference], details: int) -> list[str]:
         return [f"{path}: {found[0].words}"]
     kinds = Counter(d.kind for d in found)
     causes = [
-        f"{_HEADLINES[k]}{f' ({kinds[k]:,})' if kinds[k] > 1 else ''}"
-        for k in KINDS
-        if kinds[k] and k in _HEADLINES
+        f"{words}{f' ({kinds[kind]:,})' if kinds[kind] > 1 else ''}"
+        for kind, words in KINDS.items()
+        if kinds[kind]
     ]
     lines = [f"{path}: {', '.join(causes)}"]
     for difference in found[:details]:
         where = f"{difference.where}: " if difference.where else ""
         lines.append(f"  {where}{difference.words}")
-        lines += _excerpt("-", difference.left) + _excerpt("+", difference.right)
+        for sign, text in (("-", difference.left), ("+", difference.right)):
+            lines += [f"    {sign} {line}" for line in text.splitlines()]
     if len(found) > details:
         lines.append(f"  … and {sum(d.count for d in found[details:]):,} more")
     return lines
-
-
-def _excerpt(sign: str, text: str) -> list[str]:
-    return [f"    {sign} {line}" for line in text.splitlines()]
-
-
-def to_json(differences: Sequence[Difference]) -> bytes:
-    """A JSON array of objects with the fields of `Difference`."""
-    return msgspec.json.encode(list(differences))

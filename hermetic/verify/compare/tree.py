@@ -5,23 +5,17 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
-from hermetic.verify.compare.content import compare_content
-from hermetic.verify.compare.model import BuildFacts, Data, Difference, Scope, excerpts, shown, view
+from hermetic.verify.compare.model import BuildFacts, Data, Difference, Scope, excerpts, same, shown, text_of
 
-_KINDS = {
+_KINDS: Final = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a directory",
     stat.S_IFLNK: "a symbolic link",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a character device",
-    stat.S_IFBLK: "a block device",
 }
 
 
@@ -31,7 +25,7 @@ class _Entry(NamedTuple):
 
     @property
     def kind(self) -> str:
-        return _KINDS.get(stat.S_IFMT(self.stat.st_mode), "something unknown")
+        return _KINDS.get(stat.S_IFMT(self.stat.st_mode), "a special file")
 
 
 def compare_trees(left: Path, right: Path, *, facts: BuildFacts | None = None) -> list[Difference]:
@@ -65,11 +59,7 @@ def compare_trees(left: Path, right: Path, *, facts: BuildFacts | None = None) -
 
 def _entries(root: Path, found: list[Difference]) -> dict[str, _Entry]:
     """Entries by relative path; `.` is the tree. Directories that cannot be read are added to `found`."""
-    return dict(_walk(root, ".", found))
-
-
-def _walk(root: Path, top: str, found: list[Difference]) -> Iterator[tuple[str, _Entry]]:
-    waiting = [top]
+    entries, waiting = {}, ["."]
     while waiting:
         name = waiting.pop()
         path = root / name
@@ -77,69 +67,50 @@ def _walk(root: Path, top: str, found: list[Difference]) -> Iterator[tuple[str, 
             status = path.lstat()
             children = os.listdir(path) if stat.S_ISDIR(status.st_mode) else []
         except OSError as error:
-            found.append(
-                Difference(
-                    shown(os.fsencode(name)),
-                    "unreadable",
-                    "",
-                    f"{_reason(error)}: {shown(os.fsencode(path))}",
-                )
-            )
+            words = f"cannot be read ({error.strerror}): {shown(os.fsencode(path))}"
+            found.append(Difference(shown(os.fsencode(name)), "unreadable", "", words))
             continue
-        yield name, _Entry(path, status)
+        entries[name] = _Entry(path, status)
         waiting += [child if name == "." else f"{name}/{child}" for child in children]
-
-
-def _reason(error: OSError) -> str:
-    return f"cannot be read ({error.strerror or error})"
+    return entries
 
 
 def _compare_entries(path: str, left: _Entry, right: _Entry, facts: BuildFacts) -> list[Difference]:
     if left.kind != right.kind:
         return [Difference(path, "type", "", f"{left.kind} against {right.kind}")]
     try:
-        if stat.S_ISLNK(left.stat.st_mode):
-            return _compare_links(_scope(path, left, right, facts), left.path, right.path)
-        if stat.S_ISREG(left.stat.st_mode):
-            return _compare_files(_scope(path, left, right, facts), left, right)
+        if left.kind == "a symbolic link":
+            # Path.readlink would make `a//b` and `./a/b` the same.
+            links = [text_of(os.fsencode(os.readlink(entry.path))) for entry in (left, right)]  # noqa: PTH115
+            differ = links[0] != links[1]
+            return [
+                Difference(path, "link", "", "the link points elsewhere", *excerpts(links[0], links[1]))
+            ] * differ
+        if left.kind == "a file":
+            changed = tuple(sorted({int(left.stat.st_ctime), int(right.stat.st_ctime)}))
+            return _compare_files(Scope(path, replace(facts, times=facts.times or changed)), left, right)
     except (OSError, ValueError) as error:
-        reason = _reason(error) if isinstance(error, OSError) else f"cannot be read ({error})"
-        return [Difference(path, "unreadable", "", reason)]
+        return [Difference(path, "unreadable", "", f"cannot be read ({shown(str(error))})")]
     return []
-
-
-def _scope(path: str, left: _Entry, right: _Entry, facts: BuildFacts) -> Scope:
-    if not facts.times:
-        changed = {int(left.stat.st_ctime), int(right.stat.st_ctime)}
-        facts = msgspec.structs.replace(facts, times=tuple(sorted(changed)))
-    return Scope(path, facts, compare_content, name=path.rpartition("/")[2])
-
-
-def _compare_links(scope: Scope, left: Path, right: Path) -> list[Difference]:
-    # Path.readlink would make `a//b` and `./a/b` the same.
-    targets = [os.readlink(path) for path in (left, right)]  # noqa: PTH115
-    if targets[0] == targets[1]:
-        return []
-    one, other = (os.fsencode(target).decode("utf-8", "backslashreplace") for target in targets)
-    return [scope.found("link", "", "the link points elsewhere", *excerpts(one, other))]
 
 
 def _compare_files(scope: Scope, left: _Entry, right: _Entry) -> list[Difference]:
     found = []
-    one, other = (bool(e.stat.st_mode & stat.S_IXUSR) for e in (left, right))
-    if one != other:
-        words = f"the executable bit: {'set' if one else 'not set'} against {'set' if other else 'not set'}"
-        found.append(
-            scope.found(
-                "mode", "", words, f"{left.stat.st_mode & 0o7777:04o}", f"{right.stat.st_mode & 0o7777:04o}"
-            )
-        )
-    return found + compare_content(scope, _mapped(left.path), _mapped(right.path))
+    bits = ["set" if entry.stat.st_mode & stat.S_IXUSR else "not set" for entry in (left, right)]
+    if bits[0] != bits[1]:
+        found.append(scope.found("mode", "", f"the executable bit: {bits[0]} against {bits[1]}"))
+    one, other = _mapped(left.path), _mapped(right.path)
+    if same(one, other):
+        return found
+    from hermetic.verify.compare.contents import compare_content  # the readers of formats are slow to load
+
+    scope.budget[0] += 8 * (len(one) + len(other))
+    return found + compare_content(scope, one, other)
 
 
 def _mapped(path: Path) -> Data:
     """The file's bytes, in memory only as far as they are looked at."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
-            return view(b"")
-        return view(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
