@@ -160,7 +160,7 @@ def test_a_row_that_cannot_be_so_is_named(project: Project, column: str, value: 
     for command in (["store", "path-info"], ["store", "du"], ["gc"], ["store", "verify"]):
         ran = project.run(*command)
         assert ran.code == 1
-        assert "is corrupt: what it says of the object" in ran.err
+        assert "is corrupt: the row of object" in ran.err
         assert "rebuild-db" in ran.err
     project.ok("store", "rebuild-db")
     project.ok("store", "verify")
