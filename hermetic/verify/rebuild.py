@@ -212,14 +212,14 @@ def _temporary(parent: Path) -> Iterator[Path]:
     It is locked as long as its process lives: whoever comes next removes those that nobody holds.
     """
     for left in parent.glob(f"{_ELSEWHERE}*"):
-        lock = flocks.try_folder(left) if left.lstat().st_uid == os.geteuid() else None
+        lock = flocks.try_lock(left) if left.lstat().st_uid == os.geteuid() else None
         if lock is not None:
             tree.remove(left)
             os.close(lock)
     path = parent / f"{_ELSEWHERE}{os.urandom(8).hex()}"
     path.mkdir(0o755)
     path.chmod(0o755)
-    lock = flocks.try_folder(path)
+    lock = flocks.try_lock(path)
     try:
         yield path
     finally:
