@@ -179,7 +179,7 @@ def take(store: Store, infos: list[Info]) -> tuple[Path | None, dict[str, StoreE
     """Unregister objects and move them to the trash. The caller holds the collector's lock exclusively.
 
     Returns:
-        the folder in the trash where they are now, to be deleted; and why others could not be moved. These
+        the directory in the trash where they are now, to be deleted; and why others could not be moved. These
         are registered as before, unless they were damaged on the way.
     """
     if not infos:

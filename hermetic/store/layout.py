@@ -16,7 +16,7 @@ from hermetic.filesystem import translated, write_atomically
 VERSION: Final = 1
 RESERVE: Final = 1 << 20  # bytes
 LOW: Final = 4 << 20  # bytes free on the disk, below which the reserve may be used
-_FOLDERS: Final = (
+_DIRECTORIES: Final = (
     "log/by-name", "tmp", "trash", "failed", "roots/auto", "roots/notes", "temproots",
     "locks", "realisations", "manifests", "eval",
 )  # fmt: skip
@@ -26,8 +26,8 @@ class Layout:
     """Paths of one store.
 
     Attributes:
-        root: the folder that holds the objects. meta: `.hermetic` in it.
-        tmp: workspaces. trash: what waits to be deleted. failed: kept folders of failed builds.
+        root: the directory that holds the objects. meta: `.hermetic` in it.
+        tmp: workspaces. trash: what waits to be deleted. failed: kept directories of failed builds.
         downloads: where downloads wait until they are whole; they survive an interruption.
         rejected: downloads that are not what was expected, kept aside for a person to look at.
         link_roots, root_notes: roots that follow a link elsewhere, and the object that each was last seen to keep.
@@ -109,19 +109,19 @@ class Layout:
             hint=f"if it was version {VERSION}, write {VERSION} into that file",
         )
 
-    def check_folders(self) -> bool:
+    def check_directories(self) -> bool:
         """Whether everything is there, on a file system that was found to be fit.
 
-        What is removed in these folders must be the store's own, and objects are renamed between them.
+        What is removed in these directories must be the store's own, and objects are renamed between them.
 
         Raises:
-            StoreError: one of them is something else, such as a link to a folder elsewhere, or lies on another
+            StoreError: one of them is something else, such as a link to a directory elsewhere, or lies on another
                 file system than the store.
         """
         complete = True
         with translated(self.root, "examine"):
             device = self.root.stat().st_dev
-        for path in (self.meta, self.log, self.roots, *(self.meta / name for name in _FOLDERS)):
+        for path in (self.meta, self.log, self.roots, *(self.meta / name for name in _DIRECTORIES)):
             try:
                 status = path.lstat()
             except FileNotFoundError:
@@ -131,8 +131,8 @@ class Layout:
                 raise filesystem.explain(error, path, "examine") from error
             if not stat.S_ISDIR(status.st_mode):
                 raise StoreError(
-                    f"{path} is {filesystem.kind(status.st_mode)}, and should be a folder",
-                    hint="move it away; the next command makes the folder anew",
+                    f"{path} is {filesystem.kind(status.st_mode)}, and should be a directory",
+                    hint="move it away; the next command makes the directory anew",
                 )
             if path in (self.tmp, self.trash) and status.st_dev != device:
                 raise StoreError(
@@ -147,7 +147,7 @@ class Layout:
         except (OSError, ValueError):
             return None
 
-    def make_folders(self) -> None:
+    def make_directories(self) -> None:
         """Make what is missing. Safe to be done by several processes at once.
 
         Raises:
@@ -157,15 +157,15 @@ class Layout:
         with translated(self.root, "create"):
             self.root.mkdir(parents=True, exist_ok=True)
         try:
-            self._make_folders()
+            self._make_directories()
         except BaseException:
             with suppress(OSError):
                 for path in missing:
                     path.rmdir()
             raise
 
-    def _make_folders(self) -> None:
-        self.check_folders()
+    def _make_directories(self) -> None:
+        self.check_directories()
         device = self.root.stat().st_dev
         fit = self._probed_device() == device
         if not fit:
@@ -173,7 +173,7 @@ class Layout:
 
             capabilities.require(self.tmp if self.tmp.is_dir() else self.root, self.root)
         with translated(self.meta, "create"):
-            for name in _FOLDERS:
+            for name in _DIRECTORIES:
                 (self.meta / name).mkdir(parents=True, exist_ok=True)
             if not self.id.exists():
                 write_atomically(self.id, f"{os.urandom(16).hex()}\n".encode())

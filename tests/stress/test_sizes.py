@@ -16,7 +16,7 @@ from pathlib import Path
 from hermetic import hashing, tree
 from hermetic.gc import plan as planning
 from hermetic.store.store import Store
-from hermetic.verify.compare import compare_trees
+from hermetic.verify.compare.tree import compare_trees
 from tests.unit.test_compare_formats import compare, only
 from tests.unit.test_gc import info, made
 from tests.unit.test_tree import make
