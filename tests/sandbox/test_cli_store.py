@@ -155,3 +155,31 @@ def test_a_mistyped_store_is_said_and_not_made(empty: Project, command: tuple[st
     assert ran.code == 2
     assert f"there is no store at {empty.store}" in ran.err
     assert not empty.store.exists()
+
+
+def test_a_store_called_by_a_link_is_collected_by_its_own_path(built: Project) -> None:
+    real, alias, result = built.store, built.store.parent / "alias", built.root / "result"
+    alias.symlink_to(real.name)
+    built.store = alias
+    path = built.realized("app", "-o", str(result))
+    assert path.parent == alias
+    built.store = real
+    assert f"link     {result}  {path.name}\n" in built.ok("store", "roots").out
+    built.ok("gc")
+    assert (result / "x").read_text() == "library\n"
+    assert not names(built, "other")
+
+
+def test_a_moved_store_says_which_roots_name_its_old_place(built: Project) -> None:
+    result = built.root / "result"
+    path = built.realized("app", "-o", str(result))
+    built.store = built.store.rename(built.store.with_name("moved"))
+    remark = f"the link leads to {path}, which does not exist"
+    assert f"root {result} is kept, and {path.name} with it: {remark}" in built.ok("gc").err
+    assert f"{path.name}  ({remark})" in built.ok("store", "roots").out
+    assert remark in built.ok("root", "list").out
+    assert f"link {result} ({remark})" in built.ok("why-live", "app").out
+    assert built.objects("app") == ["app-1"]
+    built.ok("root", "remove", str(result))
+    built.ok("gc")
+    assert built.objects("app") == []

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from hermetic import tree
-from hermetic.errors import StoreError
+from hermetic.errors import PatchError, StoreError
 from hermetic.gc import collection
+from hermetic.sources.patching import apply_to_tree
 from hermetic.store import disk, layout
 from hermetic.store.names import content_hash_of
 from hermetic.store.optimising import optimise
@@ -271,3 +272,22 @@ def test_optimise_without_hard_links_says_so_and_changes_nothing(store: Store, n
         optimise(store)
     assert all(map(store.intact, names))
     assert list(store.layout.tmp.iterdir()) == []
+
+
+PATCH = "--- a/text\n+++ b/text\n@@ -1 +1 @@\n-old\n+new\n"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP])
+def test_a_tree_is_patched_without_hard_links(tmp_path: Path, number: int) -> None:
+    (tmp_path / "text").write_text("old\n")
+    with refusing(os, "link", number) as failed:
+        apply_to_tree(tmp_path, "change.patch", PATCH)
+    assert failed
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"text": "new\n"}
+
+
+def test_a_patch_whose_file_cannot_be_kept_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("old\n")
+    with refusing(os, "link", errno.ENOSPC), pytest.raises(PatchError, match="cannot write"):
+        apply_to_tree(tmp_path, "change.patch", PATCH)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"text": "old\n"}

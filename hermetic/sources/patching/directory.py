@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -97,15 +98,13 @@ class _Undo(msgspec.Struct):
 
 def _write(path: Path, change: Change) -> _Undo:
     made_directories = [directory for directory in reversed(path.parents) if not directory.exists()]
-    undo = _Undo(path, None, made_directories)
-    mode = 0o644
+    mode, kept = 0o644, None
+    if path.exists():
+        mode = stat.S_IMODE(path.stat().st_mode)
+        kept = _keep(path)
+    undo = _Undo(path, kept, made_directories)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            mode = stat.S_IMODE(path.stat().st_mode)
-            kept = _spare_name(path)
-            os.link(path, kept)
-            undo.kept = kept
         if change.content is None:
             path.unlink(missing_ok=True)
         else:
@@ -116,6 +115,20 @@ def _write(path: Path, change: Change) -> _Undo:
         undo.run()
         raise
     return undo
+
+
+def _keep(path: Path) -> Path:
+    """Give a file a second name, or a copy where a file cannot have two. Returns its path."""
+    kept = _spare_name(path)
+    try:
+        os.link(path, kept)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        import shutil
+
+        shutil.copy2(path, kept)
+    return kept
 
 
 def _replace(path: Path, content: bytes, mode: int) -> None:
