@@ -23,6 +23,7 @@ from hermetic.errors import StoreError
 from hermetic.filesystem import explain
 
 LONGEST_OWN: Final = 140  # bytes: names that the store gives itself; a content hash and most labels fit, too
+_ATTEMPTS: Final = 5
 # Errors that say nothing about what a file system can do.
 _OTHER_CAUSES: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
@@ -34,24 +35,35 @@ def require(directory: Path, store: Path) -> None:
     """Try all needs in a new directory, which is removed again.
 
     Args:
-        directory: where to try. store: the store's directory, for messages.
+        directory: where to try: that of workspaces, so that what a killed process leaves is swept.
+        store: the store's directory, for messages.
 
     Raises:
         StoreError: the file system lacks something; the message names it.
     """
-    place = os.path.join(directory, f".probe-{os.urandom(6).hex()}")
-    try:
-        os.mkdir(place, 0o755)  # noqa: PTH102
-    except OSError as error:
-        raise explain(error, store, "create") from error
-    try:
-        for lack, works in _NEEDS:
-            fact = _fails(works, place)
-            if fact is not None:
-                raise StoreError(f"{store} cannot hold a store: its file system {lack}{fact}", hint=_HINT)
-    finally:
-        with suppress(StoreError):
-            tree.remove(place)
+    for attempt in range(_ATTEMPTS):
+        place = os.path.join(directory, f"probe-{os.urandom(6).hex()}")
+        try:
+            os.mkdir(place, 0o755)  # noqa: PTH102
+        except OSError as error:
+            raise explain(error, store, "create") from error
+        try:
+            _require(place, store)
+            return
+        except StoreError:
+            # Another process that opens the store may take the directory for a dead workspace.
+            if os.path.lexists(place) or attempt == _ATTEMPTS - 1:
+                raise
+        finally:
+            with suppress(StoreError):
+                tree.remove(place)
+
+
+def _require(place: str, store: Path) -> None:
+    for lack, works in _NEEDS:
+        fact = _fails(works, place)
+        if fact is not None:
+            raise StoreError(f"{store} cannot hold a store: its file system {lack}{fact}", hint=_HINT)
 
 
 def _fails(works: Callable[[str], bool], place: str) -> str | None:

@@ -153,7 +153,8 @@ class Layout:
         Raises:
             StoreError: it cannot be made, or the file system lacks what a store needs; then nothing was made.
         """
-        missing = [path for path in (self.root, *self.root.parents) if not os.path.lexists(path)]
+        wanted = (self.tmp, self.meta, self.root, *self.root.parents)
+        missing = [path for path in wanted if not os.path.lexists(path)]
         with translated(self.root, "create"):
             self.root.mkdir(parents=True, exist_ok=True)
         try:
@@ -171,7 +172,9 @@ class Layout:
         if not fit:
             from hermetic.store import capabilities  # slow to load, and needed once
 
-            capabilities.require(self.tmp if self.tmp.is_dir() else self.root, self.root)
+            with translated(self.tmp, "create"):
+                self.tmp.mkdir(parents=True, exist_ok=True)
+            capabilities.require(self.tmp, self.root)
         with translated(self.meta, "create"):
             for name in _DIRECTORIES:
                 (self.meta / name).mkdir(parents=True, exist_ok=True)

@@ -249,6 +249,21 @@ def test_a_store_that_came_to_another_device_is_tried_again(tmp_path: Path) -> N
         assert put(store, "x")
 
 
+def test_a_trial_that_is_swept_by_another_process_is_repeated(tmp_path: Path) -> None:
+    swept: list[str] = []
+
+    def sweep(_: str, path: str) -> bool:
+        if not swept:
+            swept.append(path)
+            tree.remove(Path(path).parent)
+        return False
+
+    with refusing(os, "symlink", 0, sweep):
+        Store.open(tmp_path / "store").close()
+    assert swept
+    check(tmp_path / "store").close()
+
+
 def test_space_is_set_aside_without_fallocate(tmp_path: Path) -> None:
     with refusing(os, "posix_fallocate", errno.EOPNOTSUPP) as failed:
         store = Store.open(tmp_path / "store")
