@@ -29,12 +29,16 @@ def main() -> None:
         sys.exit(1)
 
 
+# Environment variables that stand for an option.
+_OPTIONS = ("HERMETIC_DEBUG", "HERMETIC_SUBSTITUTE")
+
+
 def _whole(args: list[str]) -> None:
     simple = _simple(args)
     if simple is not None and simple[2] != "show":
         server.start_early()
     startup.prepare()
-    if simple is None or simple[2] == "show" or os.environ.get("HERMETIC_DEBUG"):
+    if simple is None or simple[2] == "show" or any(os.environ.get(name) for name in _OPTIONS):
         from hermetic.cli.main import main as whole
 
         whole()
