@@ -126,7 +126,7 @@ def test_a_folder_of_the_store_that_leads_elsewhere_is_refused(
     folder.symlink_to(tmp_path / "mine")
     ran = project.run("gc")
     assert ran.code == 1
-    assert f"{folder} is a symbolic link, and should be a folder" in ran.err
+    assert f"{folder} is a symbolic link, and should be a directory" in ran.err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious"]
     folder.unlink()
     project.ok("gc")  # the folder is made anew, as the hint says
@@ -160,7 +160,7 @@ def test_a_row_that_cannot_be_so_is_named(project: Project, column: str, value: 
     for command in (["store", "path-info"], ["store", "du"], ["gc"], ["store", "verify"]):
         ran = project.run(*command)
         assert ran.code == 1
-        assert "is corrupt: what it says of the object" in ran.err
+        assert "is corrupt: the row of object" in ran.err
         assert "rebuild-db" in ran.err
     project.ok("store", "rebuild-db")
     project.ok("store", "verify")

@@ -4,11 +4,11 @@ A hunk may stand at another line than it says (earlier patches move text); it is
 place where all of its lines match. Nothing else is forgiven: no fuzz, no rejects, no backup files.
 
 `apply` is pure: from a patch and the files it touches to what those files become. `apply_to_tree` carries
-that out on a folder, all or nothing.
+that out on a directory, all or nothing.
 """
 
 from hermetic.sources.patching.applying import apply
-from hermetic.sources.patching.folder import apply_to_tree
+from hermetic.sources.patching.directory import apply_to_tree
 from hermetic.sources.patching.model import Change, FilePatch, Files, Hunk
 from hermetic.sources.patching.parsing import parse
 
