@@ -5,12 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from typing import Final
 
 from hermetic.cli.streams import let_go_of_stdout
+from hermetic.cli.visible import cut, visible
 from hermetic.errors import HermeticError, UsageError
-
-_LONGEST: Final = 2000  # characters of one message
 
 
 def leave(command: Callable[[], int]) -> None:
@@ -61,17 +59,9 @@ def code(command: Callable[[], int], *, debug: bool = False) -> int:
 
 def report(error: HermeticError) -> None:
     """Print an error: what is wrong, further lines, a hint."""
-    print(f"hermetic: error: {_visible(error.message)}", file=sys.stderr)
+    # What is quoted must not move the cursor, hide text, or fill the screen.
+    print(f"hermetic: error: {visible(cut(error.message))}", file=sys.stderr)
     for line in error.details:
-        print(f"  {line}", file=sys.stderr)
+        print(f"  {visible(cut(line))}", file=sys.stderr)
     if error.hint:
-        print(f"hint: {_visible(error.hint)}", file=sys.stderr)
-
-
-def _visible(text: str) -> str:
-    """What is quoted from a damaged file must not move the cursor, hide text, or fill the screen."""
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"  # the reason stands at the end
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+        print(f"hint: {visible(cut(error.hint))}", file=sys.stderr)
