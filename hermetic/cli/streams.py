@@ -9,7 +9,6 @@ import codecs
 import errno
 import io
 import os
-import select
 import sys
 
 from hermetic.errors import HermeticError
@@ -73,6 +72,8 @@ class _Patient(io.FileIO):
 
     def write(self, data: Buffer, /) -> int:
         while (count := super().write(data)) is None:
+            import select
+
             poll = select.poll()
             poll.register(self.fileno(), select.POLLOUT)
             poll.poll()

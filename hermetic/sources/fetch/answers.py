@@ -76,9 +76,9 @@ def described(headers: Mapping[str, str], beginning: bytes, size: int | None = N
         size: in bytes, where it is known better than from the headers.
     """
     said = headers.get("Content-Length", "")
-    words = [headers.get("Content-Type", "")[:60]]
+    words = [_printable(headers.get("Content-Type", "")[:60])]
     if headers.get("Content-Encoding", ""):
-        words.append(f"encoded with {headers['Content-Encoding'][:20]}")
+        words.append(f"encoded with {_printable(headers['Content-Encoding'][:20])}")
     if size is not None or said.isdigit():
         words.append(f"{size if size is not None else int(said)} bytes")
     text = excerpt(beginning)
@@ -90,10 +90,14 @@ def described(headers: Mapping[str, str], beginning: bytes, size: int | None = N
 def excerpt(data: bytes) -> str:
     """The first printable characters; of binary data, its first bytes in hexadecimal."""
     head = data[:BEGINNING]
-    text = " ".join("".join(c if c.isprintable() else " " for c in head.decode("utf-8", "replace")).split())
+    text = _printable(head.decode("utf-8", "replace"))
     if head and sum(byte >= 128 or (byte < 32 and byte not in b"\t\n\r\f") for byte in head[:64]) > 8:
         return head[:16].hex(" ")
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _printable(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _beginning(response: httpx.Response) -> bytes:
