@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ def leave(command: Callable[[], int]) -> None:
     try:
         result = command()
     finally:
+        gc.freeze()  # the interpreter looks for garbage once more when it ends
         try:
             streams.flush()
         except BrokenPipeError:

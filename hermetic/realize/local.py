@@ -32,11 +32,11 @@ _SOURCE_TIME: Final = 315532800  # 1980-01-01, the same as SOURCE_DATE_EPOCH
 
 
 def prepare(drv: Build, inputs: Mapping[str, Path], work: Path) -> tuple[Mount, ...]:
-    """Lay out the work folder of a build: copies of the sources, the script, an empty output.
+    """Lay out the work directory of a build: copies of the sources, the script, an empty output.
 
     Args:
         inputs: derivation id to the path of its store object.
-        work: an empty folder.
+        work: an empty directory.
 
     Returns:
         what the sandbox is to mount.
@@ -159,7 +159,7 @@ class LocalExecutor:
     def _run(self, spec: SandboxSpec, log: int, limit: int) -> Result:
         if self._cancelled:
             raise Cancelled
-        # Outside of the mutex: for root, starting hands the whole work folder to the build's user.
+        # Outside of the mutex: for root, starting hands the whole work directory to the build's user.
         running = self._sandbox.start(spec, log)
         with self._mutex:
             self._running.add(running)

@@ -166,7 +166,7 @@ class Steps:
         """Do a derivation once more without registering anything: what a repair needs.
 
         Args:
-            inputs: derivation id to store object. space: an empty folder.
+            inputs: derivation id to store object. space: an empty directory.
 
         Returns:
             path of the tree or file that was made.
@@ -209,7 +209,7 @@ class Steps:
             return self.executor.execute(Request(step, paths, space, self._log(step)))
         except BuildFailure as error:
             if self.keep_failed:
-                error.details += (f"work folder: {self.store.layout.failed / space.name}",)
+                error.details += (f"work directory: {self.store.layout.failed / space.name}",)
             raise
 
     def _locked(self, step: Step, key: str, work: Callable[[], str], how: How) -> Done:

@@ -45,7 +45,7 @@ class Rebuilder:
         steps: the builds to verify, by derivation id.
         objects: derivation id to store object, for these builds and their inputs.
         jobs: cores to use.
-        keep: folder to leave both trees of a differing build in; None to leave nothing.
+        keep: directory to leave both trees of a differing build in; None to leave nothing.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Rebuilder:
         return self.store.path(self.objects[drv_id])
 
     def _input(self, drv_id: str, place: Path) -> Path:
-        """An input as the rebuild gets it: a copy elsewhere, its folders filled in another order."""
+        """An input as the rebuild gets it: a copy elsewhere, its directories filled in another order."""
         original = self._original(drv_id)
         if "place" not in self.on:
             return original
@@ -174,16 +174,16 @@ class Rebuilder:
     def _keep_both(self, step: Step, expected: str, out: Path) -> str:
         if self.keep is None:
             return ""
-        folder = self.keep / step.versioned
+        directory = self.keep / step.versioned
         with self._mutex:
             number = 1
-            while folder.exists():
+            while directory.exists():
                 number += 1
-                folder = self.keep / f"{step.versioned}-{number}"
-            folder.mkdir(parents=True)
-        tree.copy(self.store.path(expected), folder / "first", writable=True)
-        tree.copy(out, folder / "rebuild", writable=True)
-        return str(folder)
+                directory = self.keep / f"{step.versioned}-{number}"
+            directory.mkdir(parents=True)
+        tree.copy(self.store.path(expected), directory / "first", writable=True)
+        tree.copy(out, directory / "rebuild", writable=True)
+        return str(directory)
 
 
 def _run_all(
@@ -207,7 +207,7 @@ def _run_all(
 
 @contextmanager
 def _temporary(parent: Path) -> Iterator[Path]:
-    """A folder of a random name, removed at the end with all that is read-only in it.
+    """A directory of a random name, removed at the end with all that is read-only in it.
 
     It is locked as long as its process lives: whoever comes next removes those that nobody holds.
     """
