@@ -191,7 +191,15 @@ def test_a_path_is_printed_as_the_bytes_that_it_is(
 ) -> None:
     for name in (b"st\xc3\xb6re", b"st\xf6re"):
         place = os.fsencode(tmp_path) + b"/" + name
-        command: list[str | bytes] = [*app.command()[:3], "--project", str(app.root), "--store", place, "realize", "app"]
+        command: list[str | bytes] = [
+            *app.command()[:3],
+            "--project",
+            str(app.root),
+            "--store",
+            place,
+            "realize",
+            "app",
+        ]
         for _ in range(2):
             done = subprocess.run(command, env={**app.environment, **environment}, capture_output=True)
             assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
