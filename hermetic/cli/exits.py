@@ -25,6 +25,7 @@ def leave(command: Callable[[], int]) -> None:
             streams.flush()
         except BrokenPipeError:
             streams.let_go_of_stdout()
+            result = result or 1
         except streams.OutputError as error:
             streams.let_go_of_stdout()
             report(error)
