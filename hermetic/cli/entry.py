@@ -10,6 +10,9 @@ import sys
 
 from hermetic.cli import streams
 
+# Environment variables that stand for an option.
+_OPTIONS = ("HERMETIC_DEBUG", "HERMETIC_SUBSTITUTE")
+
 
 def main() -> None:
     """Entry point of the `hermetic` command."""
@@ -52,7 +55,7 @@ def _whole(args: list[str]) -> None:
     if simple is not None and simple[2] != "show":
         server.start_early()
     startup.prepare()
-    if simple is None or simple[2] == "show" or os.environ.get("HERMETIC_DEBUG"):
+    if simple is None or simple[2] == "show" or any(os.environ.get(name) for name in _OPTIONS):
         from hermetic.cli.main import main as whole
 
         whole()
