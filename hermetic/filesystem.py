@@ -144,6 +144,11 @@ def _not_a_file(path: str, mode: int) -> OSError:
 
 NOTE = 4096  # bytes; size limit for files that hold one or two numbers
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+LIMITS = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "the whole system has too many open files",
+    errno.EFBIG: "raise the limit of the size of files (ulimit -f)",
+}
 
 
 class translated:
@@ -183,7 +188,7 @@ def explain(error: OSError, path: str | bytes | os.PathLike[str], doing: str) ->
         return StoreError(message, hint="the file system is read-only; choose another store with --store DIR")
     if error.errno in (errno.EACCES, errno.EPERM):
         return StoreError(message, hint=f"user id {os.geteuid()} has no permission; check owner and mode")
-    return StoreError(message)
+    return StoreError(message, hint=LIMITS.get(error.errno or 0))
 
 
 def full(path: str, doing: str, *, quota: bool = False) -> StoreError:

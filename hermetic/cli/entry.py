@@ -8,32 +8,49 @@ from __future__ import annotations
 import os
 import sys
 
-from hermetic.cli import shown, startup
-from hermetic.cli.streams import let_go_of_stdout
-from hermetic.project import worktree
-from hermetic.sandbox import server
-from hermetic.store import quick
-
-
-def main() -> None:
-    """Entry point of the `hermetic` command."""
-    text = known(sys.argv[1:])
-    if text is None:
-        _whole(sys.argv[1:])
-        return
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        let_go_of_stdout()
-        sys.exit(1)
-
+from hermetic.cli import streams
 
 # Environment variables that stand for an option.
 _OPTIONS = ("HERMETIC_DEBUG", "HERMETIC_SUBSTITUTE")
 
 
+def main() -> None:
+    """Entry point of the `hermetic` command."""
+    streams.prepare()
+    try:
+        _main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ImportError, MemoryError) as error:  # here: what every command needs cannot be loaded
+        reason = str(error) or "out of memory"
+        print(f"hermetic: error: cannot start: {reason}", file=sys.stderr)
+        print(
+            "hint: raise the limits of this process (ulimit -a), or install hermetic again", file=sys.stderr
+        )
+        sys.exit(1)
+
+
+def _main(args: list[str]) -> None:
+    text = known(args)
+    if text is None:
+        _whole(args)
+        return
+    try:
+        sys.stdout.write(text)
+        streams.flush()
+    except BrokenPipeError:
+        streams.let_go_of_stdout()
+        sys.exit(1)
+    except streams.OutputError as error:
+        streams.let_go_of_stdout()
+        print(f"hermetic: error: {error.message}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
 def _whole(args: list[str]) -> None:
+    from hermetic.cli import startup
+    from hermetic.sandbox import server
+
     simple = _simple(args)
     if simple is not None and simple[2] != "show":
         server.start_early()
@@ -68,14 +85,24 @@ def known(args: list[str]) -> str | None:
     simple = _simple(args)
     if simple is None or simple[2] == "verify":
         return None
+    from hermetic.project import worktree
+
     named, place, command, targets = simple
-    project = worktree.root_above(os.path.realpath(named or os.getcwd()))
+    try:
+        here = os.getcwd()
+    except OSError:  # it may have been removed; whether it is needed shows later
+        return None
+    project = worktree.root_above(os.path.realpath(named or here))
     if project is None:
         return None
-    store = os.path.join(os.getcwd(), place or f"{project}/store")
+    store = os.path.join(here, place or f"{project}/store")
     if os.path.normpath(store) != store:
         return None
     if command == "show":
+        from hermetic.cli import shown
+
         return shown.text(project, store, targets[0]) if len(targets) == 1 else None
+    from hermetic.store import quick
+
     paths = quick.objects(project, store, dict.fromkeys(targets))
     return None if paths is None else "".join(f"{path}\n" for path in paths)

@@ -6,26 +6,31 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
-from typing import Final
 
-from hermetic.cli.streams import let_go_of_stdout
+from hermetic.cli import streams
+from hermetic.cli.visible import cut, visible
 from hermetic.errors import HermeticError, UsageError
-
-_LONGEST: Final = 2000  # characters of one message
 
 
 def leave(command: Callable[[], int]) -> None:
     """Run what a process is there for, and exit with the code that it returns."""
     # SIGTERM is handled like Ctrl-C: builds are stopped, work directories removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    result = 1
     try:
-        sys.exit(command())
+        result = command()
     finally:
         gc.freeze()  # the interpreter looks for garbage once more when it ends
         try:
-            sys.stdout.flush()
+            streams.flush()
         except BrokenPipeError:
-            let_go_of_stdout()
+            streams.let_go_of_stdout()
+            result = result or 1
+        except streams.OutputError as error:
+            streams.let_go_of_stdout()
+            report(error)
+            result = result or error.exit_code
+    sys.exit(result)
 
 
 def code(command: Callable[[], int], *, debug: bool = False) -> int:
@@ -39,41 +44,36 @@ def code(command: Callable[[], int], *, debug: bool = False) -> int:
     except HermeticError as error:
         if debug and not isinstance(error, UsageError):  # a wrong command line has no cause in the program
             raise
+        if isinstance(error, streams.OutputError):
+            streams.let_go_of_stdout()  # what is left must not fail a second time
         report(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("hermetic: interrupted; the store holds what was finished", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        let_go_of_stdout()
+        streams.let_go_of_stdout()
         return 1
     except MemoryError:
         if debug:
             raise
-        report(HermeticError("out of memory", hint="fewer jobs at a time (-j) need less"))
+        report(HermeticError("out of memory", hint="fewer jobs at a time (-j) need less, or raise ulimit -v"))
         return 1
-    except OSError as error:
-        if debug:
-            raise
-        from hermetic.cli.output import from_os_error
+    except (OSError, UnicodeError, ImportError, RuntimeError) as error:
+        from hermetic.cli.surroundings import explained
 
-        report(from_os_error(error))
+        known = explained(error)
+        if debug or known is None:
+            raise
+        report(known)
         return 1
 
 
 def report(error: HermeticError) -> None:
     """Print an error: what is wrong, further lines, a hint."""
-    print(f"hermetic: error: {_visible(error.message)}", file=sys.stderr)
+    # What is quoted must not move the cursor, hide text, or fill the screen.
+    print(f"hermetic: error: {visible(cut(error.message))}", file=sys.stderr)
     for line in error.details:
-        print(f"  {line}", file=sys.stderr)
+        print(f"  {visible(cut(line))}", file=sys.stderr)
     if error.hint:
-        print(f"hint: {_visible(error.hint)}", file=sys.stderr)
-
-
-def _visible(text: str) -> str:
-    """What is quoted from a damaged file must not move the cursor, hide text, or fill the screen."""
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"  # the reason stands at the end
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+        print(f"hint: {visible(cut(error.hint))}", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from hermetic import filesystem
+from hermetic.cli.visible import copy
 from hermetic.errors import HermeticError, UsageError
 from hermetic.hashing import is_digest
 from hermetic.session import Session
@@ -21,6 +22,8 @@ from hermetic.session import Session
 def command(session: Session, target: str) -> None:
     """Print the log of the last build of NAME.
 
+    On a terminal, control characters are escaped; elsewhere the bytes are printed as they are.
+
     NAME is a target, a name with its version (zlib-1.3.1), a path or link into an object, or a derivation id.
     """
     path = _find(session, target)
@@ -30,7 +33,10 @@ def command(session: Session, target: str) -> None:
             hint="fetched and unpacked sources have no log; `hermetic tree` shows what is built",
         )
     with os.fdopen(filesystem.opened(str(path)), "rb") as log:
-        shutil.copyfileobj(log, sys.stdout.buffer)
+        if sys.stdout.isatty():
+            copy(log, sys.stdout)
+        else:
+            shutil.copyfileobj(log, sys.stdout.buffer)
 
 
 def _find(session: Session, text: str) -> Path | None:

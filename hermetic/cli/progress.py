@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hermetic.cli.visible import cut, visible
 from hermetic.realize.events import (
     Event,
     Failed,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HEARTBEAT: Final = 30.0  # seconds between signs of life of one step, off a terminal
 _PHASE_MARK: Final = b"==> "  # build scripts announce their phases with it
 _TAIL: Final = 4096
+_PIECE: Final = 1 << 20  # bytes of a log that are read at once
 _VERBS: Final = {
     "build": "building",
     "fetch": "fetching",
@@ -147,7 +149,7 @@ def _plain(verbose: bool) -> Iterator[Listener]:
 
     def say(line: str) -> None:
         with printing:
-            print(f"{board.count()} {line}", file=sys.stderr, flush=True)
+            print(f"{board.count()} {visible(cut(line))}", file=sys.stderr, flush=True)
 
     def follow(row: Row, *, ended: bool = False) -> None:
         with printing:
@@ -189,13 +191,19 @@ def _follow(row: Row, ended: bool) -> None:
     try:
         with row.log.open("rb") as file:
             file.seek(row.followed)
-            data = file.read()
+            while data := file.read(_PIECE):
+                # A piece without any line feed is part of an endless line.
+                whole = data[: data.rfind(b"\n") + 1] or (data if len(data) == _PIECE else b"")
+                if ended and len(data) < _PIECE:
+                    whole = data
+                if not whole:
+                    return
+                row.followed += len(whole)
+                file.seek(row.followed)
+                for line in whole.decode("utf-8", "replace").splitlines():
+                    print(f"{row.label}> {visible(cut(line))}", file=sys.stderr)
     except OSError:
         return
-    whole = data if ended else data[: data.rfind(b"\n") + 1]
-    row.followed += len(whole)
-    for line in whole.decode("utf-8", "replace").splitlines():
-        print(f"{row.label}> {line}", file=sys.stderr)
 
 
 @contextmanager
@@ -212,7 +220,7 @@ def _live() -> Iterator[Listener]:
         def listener(event: Event) -> None:
             line = board.take(event)
             if line and isinstance(event, (Planned, Notice, Finished, Failed, Skipped, Waiting)):
-                live.console.print(f"{board.count()} {line}", markup=False, highlight=False)
+                live.console.print(f"{board.count()} {visible(cut(line))}", markup=False, highlight=False)
 
         yield listener
 
@@ -248,7 +256,7 @@ def _phase(log: Path) -> str:
     at = data.rfind(_PHASE_MARK)
     if at < 0:
         return ""
-    return data[at + len(_PHASE_MARK) : at + 200].split(b"\n", 1)[0].decode("utf-8", "replace")
+    return visible(data[at + len(_PHASE_MARK) : at + 200].split(b"\n", 1)[0].decode("utf-8", "replace"))
 
 
 def duration(seconds: float) -> str:

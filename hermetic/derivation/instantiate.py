@@ -239,7 +239,8 @@ class _Instantiation:
             script=self._text(script_file, script),
         )
         expected = self.evaluator.lock.expect.get(build.system, {}).get(f"{build.name}-{build.version}", "")
-        return self._add(Step(derivation_id(build), build, timeout=recipe.timeout, expected=expected))
+        step = Step(derivation_id(build), build, timeout=recipe.timeout, expected=expected)
+        return self._add(msgspec.structs.replace(step, log_limit=recipe.log_limit << 20))
 
     def _source_trees(self, recipe: Recipe) -> dict[str, str]:
         sources = {}

@@ -28,6 +28,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Attributes:
         pin: of a fetch, its lock entry (which knows mirrors).
         timeout: of a build, its time limit in seconds.
+        log_limit: of a build, the largest size of its log in bytes.
         expected: content hash that the lock expects of the output; empty where it expects none.
         seed: whether it gives a prebuilt binary that is trusted by its hash.
     """
@@ -38,6 +39,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
     timeout: int = 0
     expected: str = ""
     seed: bool = False
+    log_limit: int = 256 << 20
 
     @property
     def kind(self) -> Kind:

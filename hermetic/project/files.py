@@ -6,8 +6,12 @@ evaluated without being checked out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from hermetic.errors import HermeticError, UsageError
 from hermetic.project import worktree
@@ -49,40 +53,92 @@ def read_revision(root: Path, revision: str) -> dict[str, bytes]:
     Raises:
         UsageError: the project is not a git checkout, or the revision does not exist.
     """
-    prefix = _git(root, revision, "rev-parse", "--show-prefix").decode().strip()
+    if revision.startswith("-"):
+        raise UsageError(f"{revision!r} is not a git revision", hint="`git log --oneline` lists revisions")
+    prefix = os.fsdecode(_git(root, revision, "rev-parse", "--show-prefix").rstrip(b"\n"))
     tree = f"{revision}:{prefix}" if prefix else f"{revision}^{{tree}}"
     paths = (DIRECTORY, PATCH_DIRECTORY, LOCK_FILE)
     listing = _git(root, revision, "ls-tree", "--full-tree", "-r", "-z", tree, "--", *paths)
     blobs: dict[str, str] = {}
     for line in listing.split(b"\0"):
-        if line:
-            meta, _, path = line.partition(b"\t")
-            blobs[path.decode("utf-8", "surrogateescape")] = meta.split()[2].decode()
+        meta, _, path = line.partition(b"\t")
+        if path and meta.split()[1] == b"blob":
+            blobs[os.fsdecode(path)] = meta.split()[2].decode()
     request = "".join(f"{blob}\n" for blob in blobs.values()).encode()
-    answer = _git(root, revision, "cat-file", "--batch", stdin=request)
-    files: dict[str, bytes] = {}
-    at = 0
-    for name in blobs:
-        end = answer.index(b"\n", at)
-        size = int(answer[at:end].split()[2])
-        files[name] = answer[end + 1 : end + 1 + size]
-        at = end + 1 + size + 1
+    files = dict(
+        zip(blobs, _contents(_git(root, revision, "cat-file", "--batch", stdin=request)), strict=False)
+    )
+    absent = next((name for name in blobs if name not in files), None)
+    if absent is not None:
+        raise UsageError(
+            f"cannot read revision {revision!r}: its file {absent} is not in this git repository",
+            hint="`git fetch --refetch --no-filter` completes a partial clone",
+        )
     if LOCK_FILE not in files:
         raise UsageError(f"revision {revision!r} has no {LOCK_FILE}")
     return files
 
 
+def _contents(answer: bytes) -> Iterator[bytes]:
+    """The blobs in an answer of `git cat-file --batch`, up to the first that is missing."""
+    at = 0
+    while at < len(answer):
+        end = answer.index(b"\n", at)
+        if answer[at:end].endswith(b" missing"):
+            return
+        size = int(answer[at:end].split()[2])
+        yield answer[end + 1 : end + 1 + size]
+        at = end + 1 + size + 1
+
+
+# Of git's variables, those that say how it is configured. Others name a repository, and a hook sets them.
+_KEPT: Final = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
+
+
+def _environment() -> dict[str, str]:
+    """The environment of git: it reads the repository of the project, what that holds, and speaks English."""
+    kept = {name: value for name, value in os.environ.items() if _is_kept(name)}
+    return {**kept, "LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _is_kept(name: str) -> bool:
+    return not name.startswith("GIT_") or name.startswith(_KEPT)
+
+
 def _git(root: Path, revision: str, *args: str, stdin: bytes | None = None) -> bytes:
     import subprocess
 
+    command = ["git", "-C", str(root), *args]
     try:
-        done = subprocess.run(["git", "-C", str(root), *args], input=stdin, capture_output=True, check=False)
+        # From a directory that exists: git refuses to start in one that has been removed.
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, check=False, env=_environment(), cwd="/"
+        )
     except FileNotFoundError as error:
         raise UsageError(f"cannot read revision {revision!r}: git is not installed") from error
     if done.returncode:
-        reason = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise UsageError(
-            f"cannot read revision {revision!r}: {reason[0] if reason else 'git failed'}",
-            hint="`git log --oneline` lists revisions",
-        )
+        raise _refused(root, revision, done.stderr.decode("utf-8", "replace").strip(), done.returncode)
     return done.stdout
+
+
+def _refused(root: Path, revision: str, said: str, status: int) -> UsageError:
+    """What git's refusal means for the user."""
+    foreign = re.search(r"dubious ownership in repository at '(.*)'", said)
+    if foreign:
+        place = shlex.quote(foreign[1])
+        return UsageError(
+            f"cannot read revision {revision!r}: the checkout {foreign[1]} belongs to another user,"
+            " and git does not read it",
+            hint=f"if you trust its owner: git config --global --add safe.directory {place}",
+        )
+    if "not a git repository" in said:
+        return UsageError(f"cannot read revision {revision!r}: {root} is not in a git repository")
+    how = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
+    reason = (said.splitlines() or [f"git failed ({how})"])[0]
+    known = re.search(
+        r"not a valid object name|not a tree object|bad revision|Needed a single|ambiguous", said, re.I
+    )
+    return UsageError(
+        f"cannot read revision {revision!r}: {reason}",
+        hint="`git log --oneline` lists revisions" if known else None,
+    )

@@ -67,6 +67,7 @@ class VersionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
     propagated_host_inputs: tuple[str, ...] | UnsetType = UNSET
     systems: tuple[str, ...] | UnsetType = UNSET
     timeout: int | UnsetType = UNSET
+    log_limit: int | UnsetType = UNSET
     env: dict[str, str] | UnsetType = UNSET
 
 
@@ -78,7 +79,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
         toolchain: a recipe with a `[provides]` table, `none`, or None for the default one.
         build_inputs: recipes that run while building. host_inputs: recipes that the output links or uses.
         path: where its `bin` stands on the `PATH` of builds that have it as a build input.
-        timeout: seconds; not hashed.
+        timeout: seconds; not hashed. log_limit: largest log of a build, in MiB; not hashed.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     path: Literal["usual", "last", "none"] = "usual"
     systems: tuple[str, ...] = tuple(SYSTEMS)
     timeout: int = 7200
+    log_limit: int = 256
     seed: bool = False
     env: dict[str, str] = {}
     provides: Provides | None = None
@@ -164,7 +166,7 @@ def _mistakes(recipe: Recipe, directory: str) -> Iterator[_Mistake]:
         yield (), "version", "the version comes from the lock when there is a source", "remove the line"
     if recipe.seed and recipe.source is None:
         yield (), "seed", "a seed needs a source", None
-    yield from _mistakes_of_fields((), recipe.systems, recipe.timeout)
+    yield from _mistakes_of_fields((), recipe.systems, recipe.timeout, recipe.log_limit)
     yield from _mistakes_of_env(("env",), recipe.env)
     if recipe.provides is not None:
         yield from _mistakes_of_env(("provides", "env"), recipe.provides.env)
@@ -173,7 +175,8 @@ def _mistakes(recipe: Recipe, directory: str) -> Iterator[_Mistake]:
         table = ("version", prefix)
         if not VERSION_PREFIX.match(prefix):
             yield table, None, f'"{prefix}" cannot be the beginning of a version', None
-        yield from _mistakes_of_fields(table, _given(section.systems, ()), _given(section.timeout, 1))
+        limits = _given(section.timeout, 1), _given(section.log_limit, 1)
+        yield from _mistakes_of_fields(table, _given(section.systems, ()), *limits)
         yield from _mistakes_of_env((*table, "env"), _given(section.env, {}))
 
 
@@ -181,12 +184,16 @@ def _given(value: T | UnsetType, otherwise: T) -> T:
     return otherwise if isinstance(value, UnsetType) else value
 
 
-def _mistakes_of_fields(table: tuple[str, ...], systems: tuple[str, ...], timeout: int) -> Iterator[_Mistake]:
+def _mistakes_of_fields(
+    table: tuple[str, ...], systems: tuple[str, ...], timeout: int, log_limit: int
+) -> Iterator[_Mistake]:
     for arch in systems:
         if arch not in SYSTEMS:
             yield table, "systems", f'unknown system "{arch}"', did_you_mean(arch, SYSTEMS)
     if timeout <= 0:
         yield table, "timeout", f"timeout is {timeout}, but must be above 0 (seconds)", None
+    if log_limit <= 0:
+        yield table, "log-limit", f"log-limit is {log_limit}, but must be above 0 (MiB)", None
 
 
 def _mistakes_of_env(table: tuple[str, ...], env: Mapping[str, str]) -> Iterator[_Mistake]:

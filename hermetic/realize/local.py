@@ -24,6 +24,9 @@ from hermetic.sandbox.spec import Mount, SandboxSpec
 
 SCRIPT: Final = "/build/build.sh"
 TAIL_LINES: Final = 20  # of a log, in the report of a failure
+_TAIL: Final = 64 * 1024  # bytes of a log that are read for it
+_LINE: Final = 1000  # characters of a line in it
+_WATCH: Final = 0.1  # seconds between looks at the size of a log
 _FULL: Final = 1 << 20  # bytes free, below which a failure may be due to the disk
 _SOURCE_TIME: Final = 315532800  # 1980-01-01, the same as SOURCE_DATE_EPOCH
 
@@ -117,7 +120,9 @@ class LocalExecutor:
             self._listener(Phase(step.drv_id, "copying sources"))
         spec = self._specify(drv, request)
         self._listener(Phase(step.drv_id, ""))
-        result = self._logged(spec, request.log)
+        result = self._logged(spec, request.log, step.log_limit)
+        if _cut(request.log, step.log_limit):
+            raise _too_long(step, request.log)
         if result.cancelled:
             raise Cancelled
         if not result.ok:
@@ -140,18 +145,18 @@ class LocalExecutor:
         spec = replace(spec, env={**spec.env, **size})
         return spec if self._transform is None else self._transform(drv, spec)
 
-    def _logged(self, spec: SandboxSpec, log: Path) -> Result:
+    def _logged(self, spec: SandboxSpec, log: Path, limit: int) -> Result:
         # A link or a named pipe may have been put there.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with translated(log, "write"):
             file = os.open(log, flags, 0o644)
         try:
             os.set_blocking(file, True)
-            return self._run(spec, file)
+            return self._run(spec, file, limit)
         finally:
             os.close(file)
 
-    def _run(self, spec: SandboxSpec, log: int) -> Result:
+    def _run(self, spec: SandboxSpec, log: int, limit: int) -> Result:
         if self._cancelled:
             raise Cancelled
         # Outside of the mutex: for root, starting hands the whole work directory to the build's user.
@@ -160,9 +165,14 @@ class LocalExecutor:
             self._running.add(running)
             if self._cancelled:
                 running.cancel()
+        ended = threading.Event()
+        watch = threading.Thread(target=_watch, args=(running, log, limit, ended), daemon=True, name="log")
+        watch.start()
         try:
             return running.wait()
         finally:
+            ended.set()
+            watch.join()
             with self._mutex:
                 self._running.discard(running)
 
@@ -177,6 +187,32 @@ class LocalExecutor:
         """Stop the sandbox server and remove the jobserver."""
         self._sandbox.close()
         self._jobserver.close()
+
+
+def _watch(running: Running, log: int, limit: int, ended: threading.Event) -> None:
+    """Kill a build whose log exceeds its limit. The build itself writes the log, so only a look shows it."""
+    while not ended.wait(_WATCH):
+        if os.fstat(log).st_size > limit:
+            running.cancel()
+            return
+
+
+def _cut(log: Path, limit: int) -> bool:
+    """Whether a log exceeds its limit; what exceeds it is removed."""
+    if log.stat().st_size <= limit:
+        return False
+    os.truncate(log, limit)
+    return True
+
+
+def _too_long(step: Step, log: Path) -> BuildFailure:
+    size = f"{step.log_limit / (1 << 20):g} MiB"
+    return BuildFailure(
+        f"{step.label}: its log is larger than {size}, and the build was stopped",
+        details=_report(log),
+        hint=f"a larger one can be allowed as `log-limit` (in MiB) in"
+        f" derivations/{step.derivation.name}/recipe.toml",
+    )
 
 
 def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
@@ -197,7 +233,10 @@ def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
 
 def _report(log: Path) -> tuple[str, ...]:
     """The log's last lines and its path."""
-    lines = log.read_bytes()[-64 * 1024 :].decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        lines = file.read().decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
+    lines = [line if len(line) <= _LINE else f"... {line[-_LINE:]}" for line in lines]
     status = os.statvfs(log)
     space = status.f_bavail * status.f_frsize  # bytes
     # The log may lack the very line that says so.

@@ -184,12 +184,14 @@ class Connection:
         ):
             return corrupt(self.path, str(error))
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return StoreError(f"cannot use {where}: {error}", hint="check owner and permissions of the store")
+            hint = "check owner and permissions of the store, and the limit of open files (ulimit -n)"
+            return StoreError(f"cannot use {where}: {error}", hint=hint)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreError(f"{where}: another process has kept it locked for {_PATIENCE:.0f} s")
         if isinstance(error, sqlite3.OperationalError) and "no such" in str(error):
             return corrupt(self.path, str(error))
-        return StoreError(f"{where}: {error}")
+        hint = "check the disk, and the limits of this process (ulimit -f, -n)"
+        return StoreError(f"{where}: {error}", hint=hint if code == sqlite3.SQLITE_IOERR else None)
 
     def was_left_open(self) -> bool:
         """Whether the last process that had it open was killed, and nobody has it open now.

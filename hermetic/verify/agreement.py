@@ -10,13 +10,15 @@ from hermetic import filesystem
 from hermetic.derivation import graph
 from hermetic.derivation.instantiate import Instance
 from hermetic.derivation.value import Build
-from hermetic.errors import HermeticError
+from hermetic.errors import FetchError, HermeticError
+from hermetic.sources.fetch.http import Http, Limits
+from hermetic.sources.fetch.mirror import Location
 from hermetic.store import published
 from hermetic.store.records import Published, Realisation
 from hermetic.store.store import Store
 
 LIST: Final = "realisations.jsonl"  # name of the list in a publisher's directory
-_SECONDS: Final = 60.0  # time limit for a list over the network
+_SECONDS: Final = 60.0  # without a byte of a list over the network
 
 
 def ours(store: Store, instances: Iterable[Instance]) -> Sequence[Published]:
@@ -58,16 +60,10 @@ def theirs(source: str) -> Sequence[Published]:
 
 
 def _download(address: str) -> bytes:
-    import httpx
-
+    http = Http(Limits(stall=_SECONDS))
     try:
-        with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as answer:
-            answer.raise_for_status()
-            data = b""
-            for chunk in answer.iter_bytes():
-                data += chunk
-                if len(data) > published.MAX_BYTES:
-                    raise HermeticError(f"{address}: larger than {published.MAX_BYTES:,} bytes")
-            return data
-    except httpx.HTTPError as error:
-        raise HermeticError(f"cannot download {address}: {error}") from error
+        return http.get(Location(address), "*/*", published.MAX_BYTES)[0]
+    except FetchError as error:
+        raise HermeticError(f"cannot download {error.message}") from error
+    finally:
+        http.close()

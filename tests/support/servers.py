@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,3 +100,83 @@ def ranged(data: bytes, etag: str = '"v1"', cuts: list[int] | None = None) -> An
             handler.wfile.write(body)
 
     return answer
+
+
+def redirect(to: str, status: int = 302) -> Any:
+    """Sends the client elsewhere."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Location", to)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def one_after_the_other(*answers: Any) -> Any:
+    """The first answer for the first request, and so on; the last one for all further."""
+    left = list(answers)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        (left.pop(0) if len(left) > 1 else left[0])(handler)
+
+    return answer
+
+
+def with_headers(data: bytes, status: int, **headers: str) -> Any:
+    """An answer with these headers; `_` in a name stands for `-`."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in {"Content_Length": str(len(data)), **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    return answer
+
+
+class Socks:
+    """A SOCKS5 proxy without a login; keeps a list of the addresses that it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        stream = client.makefile("rb")
+        _, methods = stream.read(2)
+        stream.read(methods)
+        client.sendall(b"\x05\x00")
+        kind = stream.read(4)[3]
+        if kind == 3:
+            host = stream.read(stream.read(1)[0]).decode()
+        else:
+            host = str(ipaddress.ip_address(stream.read(4 if kind == 1 else 16)))
+        port = int.from_bytes(stream.read(2), "big")
+        self.asked.append((host, port))
+        server = socket.create_connection((host, port))
+        client.sendall(b"\x05\x00\x00\x01" + bytes(6))
+        threading.Thread(target=_pump, args=(client, server), daemon=True).start()
+        _pump(server, client)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import os
 import socket
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +20,10 @@ from blake3 import blake3
 
 from hermetic import filesystem
 from hermetic.project.lock import Pin
-from hermetic.sources.fetch.http import Failure, Http, check_status
-from hermetic.sources.fetch.mirror import Location, local_path
+from hermetic.sources.fetch import answers, encoded
+from hermetic.sources.fetch.failure import Failure
+from hermetic.sources.fetch.http import Http
+from hermetic.sources.fetch.mirror import Location, local_path, redacted
 
 if TYPE_CHECKING:
     import httpx
@@ -37,11 +41,13 @@ class Rejected(Exception):
 
     Attributes:
         resumed: part of it was there before this download, so that another mirror may be to blame.
+        came: type, size and first characters of what arrived.
     """
 
-    def __init__(self, digests: Digests, *, resumed: bool, oversize: bool) -> None:
+    def __init__(self, digests: Digests, *, resumed: bool, oversize: bool, came: str) -> None:
         super().__init__()
         self.digests = digests
+        self.came = came
         self.resumed = resumed
         self.oversize = oversize
 
@@ -134,6 +140,9 @@ class Partial:
         while view:
             view = view[os.write(self.fd, view) :]
 
+    def beginning(self) -> bytes:
+        return os.pread(self.fd, answers.BEGINNING, 0)
+
     def digest(self, stop: threading.Event) -> Digests:
         """The digests of what is there; leaves the file at its end."""
         digests = Digests()
@@ -190,6 +199,8 @@ class Download:
         self.digests = Digests()
         self._socket: socket.socket | None = None
         self._told = 0.0
+        self._encoding = ""  # Content-Encoding of what is there
+        self._headers: httpx.Headers | None = None
 
     def interrupt(self) -> None:
         """Wake a read that waits for the network. May be called from any thread, after `stop` is set."""
@@ -206,7 +217,7 @@ class Download:
             OSError: it cannot be written.
         """
         had = self.part.size()
-        if had > self.pin.size:
+        if had > self.pin.size or self._encoding:
             self.part.clear()
             had = 0
         self.digests = self.part.digest(self.stop)
@@ -216,11 +227,41 @@ class Download:
                 had = 0
             else:
                 had = self._download(location, had)
+        if not self.digests.match(self.pin) and self._encoding:
+            self._decode()
         if not self.digests.match(self.pin):
-            raise Rejected(self.digests, resumed=had > 0, oversize=self.digests.size > self.pin.size)
+            oversize = self.digests.size > self.pin.size
+            size = None if oversize else self.digests.size
+            headers = self._headers if self._headers is not None else {}
+            came = answers.described(headers, self.part.beginning(), size)
+            raise Rejected(self.digests, resumed=had > 0, oversize=oversize, came=came)
         self.on_bytes(self.digests.size)
 
+    def _decode(self) -> None:
+        """Undo a compression that was not asked for. What cannot be undone stays as it came.
+
+        Some servers call an archive `Content-Encoding: gzip` that is stored so: its bytes match as they come.
+        """
+        with tempfile.TemporaryFile(dir=self.part.path.parent) as plain:
+            if not encoded.decode(self.part.fd, plain, self.pin.size):
+                return
+            digests = Digests()
+            plain.seek(0)
+            while chunk := plain.read(1 << 20):
+                digests.update(chunk)
+            if digests.match(self.pin):
+                self._restart()
+                plain.seek(0)
+                while chunk := plain.read(1 << 20):
+                    self.part.append(chunk)
+                self.digests = digests
+
+    def _most(self) -> int:
+        """The largest number of bytes that can be right."""
+        return self.pin.size + (encoded.slack(self.pin.size) if self._encoding else 0)
+
     def _restart(self) -> None:
+        self._encoding = ""
         self.part.clear()
         os.lseek(self.part.fd, 0, os.SEEK_SET)
         self.digests = Digests()
@@ -229,14 +270,14 @@ class Download:
         """Write what arrived. False when it is already more than is pinned: then no more is read."""
         if self.stop.is_set():
             raise Stopped
-        data = data[: self.pin.size + 1 - self.digests.size]
+        data = data[: self._most() + 1 - self.digests.size]
         self.part.append(data)
         self.digests.update(data)
         now = time.monotonic()
         if now - self._told > _PROGRESS_EVERY:
             self._told = now
             self.on_bytes(self.digests.size)
-        return self.digests.size <= self.pin.size
+        return self.digests.size <= self._most()
 
     def _copy(self, location: Location) -> None:
         self._restart()
@@ -261,8 +302,7 @@ class Download:
             if origin is not None and origin.validator and origin.url == location.url:
                 headers["If-Range"] = origin.validator
         try:
-            client = self.http.client(location)
-            with client.stream("GET", location.url, headers=headers) as response:
+            with self.http.stream(location, headers) as response:
                 stream = response.extensions.get("network_stream")
                 self._socket = stream.get_extra_info("socket") if stream is not None else None
                 try:
@@ -280,7 +320,13 @@ class Download:
         if response.status_code == 416 and had:
             self.part.clear()
             raise Failure("the server has no such range; starting over", passing=True)
-        check_status(response.status_code)
+        self.http.refuse(response)
+        self._headers = response.headers
+        # Without a chunk size: httpx would hold back, and lose at a cut, what does not fill a chunk.
+        chunks = response.iter_raw()
+        first = next(chunks, b"")
+        if answers.is_page(response.headers, first) and not self._wants_page():
+            raise Failure(f"sent a page instead of the file: {_came(response, first, location)}")
         if response.status_code == 206:
             _, _, said = response.headers.get("Content-Range", "").partition(" ")
             if not had or said.partition("-")[0] != str(had):
@@ -289,19 +335,24 @@ class Download:
         elif had:
             self._restart()
             had = 0
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        self._encoding = encoding if encoding in encoded.SUPPORTED else ""
         if not had:
             self.part.remember(location.url, response.headers)
-        self._read_body(response)
+        self._read_body(itertools.chain([first], chunks))
         whole = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
         if self.digests.size < self.pin.size and (not whole or had):
             raise Failure(f"ended after {self.digests.size} of {self.pin.size} bytes", passing=True)
         return had
 
-    def _read_body(self, response: httpx.Response) -> None:
+    def _wants_page(self) -> bool:
+        """Whether the file may be a page itself."""
+        return self.pin.file.lower().endswith((".html", ".htm", ".xhtml"))
+
+    def _read_body(self, chunks: Iterable[bytes]) -> None:
         limits = self.http.limits
         since, counted = time.monotonic(), self.digests.size
-        # Without a chunk size: httpx would hold back, and lose at a cut, what does not fill a chunk.
-        for chunk in response.iter_raw():
+        for chunk in chunks:
             try:
                 if not self._take(chunk):
                     return
@@ -313,6 +364,12 @@ class Download:
                 if rate < limits.min_rate:
                     raise Failure(f"too slow: {rate:.0f} bytes a second", passing=True)
                 since, counted = time.monotonic(), self.digests.size
+
+
+def _came(response: httpx.Response, first: bytes, location: Location) -> str:
+    """What an answer is, for a report."""
+    told = f"{answers.status_words(response.status_code)}, {answers.described(response.headers, first)}"
+    return f"{told}, from {redacted(str(response.url))}" if str(response.url) != location.url else told
 
 
 class _DiskError(Exception):

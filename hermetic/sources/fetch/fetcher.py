@@ -16,7 +16,7 @@ from hermetic.errors import FetchError, HashMismatch, HermeticError
 from hermetic.project.lock import Pin
 from hermetic.sources.fetch import kinds
 from hermetic.sources.fetch.download import Digests, Download, Partial, Rejected, Stopped
-from hermetic.sources.fetch.http import Failure
+from hermetic.sources.fetch.failure import Failure, pause
 from hermetic.sources.fetch.machine import Machine
 from hermetic.sources.fetch.mirror import Location, redacted
 
@@ -189,8 +189,7 @@ class _Job(Generic[T]):
             where = f"{where} ({redacted(location.url)})"
         line = f"{where}: {reason}"
         self.attempts.append(line)
-        if self.fetcher.notice is not None:
-            self.fetcher.notice(self.pin, line)
+        self._tell(line)
 
     def _try_mirror(self, spec: str, part: Partial, download: Download) -> bool:
         try:
@@ -205,7 +204,7 @@ class _Job(Generic[T]):
     def _try_location(self, spec: str, location: Location, part: Partial, download: Download) -> bool:
         """Try one address until it works or there is no point in trying on."""
         limits = self.fetcher.machine.http.limits
-        tries = 0
+        tries, left = 0, limits.patience
         while True:
             try:
                 download.run(location)
@@ -219,12 +218,23 @@ class _Job(Generic[T]):
                 return self._rejected(spec, location, problem, part)
             except Failure as failure:
                 tries += 1
-                if not failure.passing or tries >= limits.tries:
+                try:
+                    if not failure.passing or tries >= limits.tries:
+                        raise failure
+                    seconds = pause(failure, tries, limits.backoff, left)
+                except Failure as last:
                     again = f" ({tries} tries)" if tries > 1 else ""
-                    self._note(spec, location, failure.reason + again)
+                    self._note(spec, location, last.reason + again)
                     return False
-                if self.stop.wait(limits.backoff * 2 ** (tries - 1)):
+                if failure.wait is not None:
+                    left -= seconds
+                    self._tell(f"{redacted(spec)}: {failure.reason}; waiting {seconds:.0f} s, as it asks")
+                if self.stop.wait(seconds):
                     raise Stopped from None
+
+    def _tell(self, line: str) -> None:
+        if self.fetcher.notice is not None:
+            self.fetcher.notice(self.pin, line)
 
 
 class _Fetch(_Job[Path]):
@@ -253,9 +263,10 @@ class _Fetch(_Job[Path]):
         kept = directory / f"{self.pin.file[:180]}-{got.sha256}"
         part.move(kept)
         size = f"more than {self.pin.size}" if problem.oversize else str(got.size)
-        fact = f"served other bytes: sha256 {got.sha256}, blake3 {got.blake3}, {size} bytes; kept as {kept}"
+        fact = f"served other bytes: sha256 {got.sha256}, blake3 {got.blake3}; kept as {kept}"
         if problem.oversize:
             fact = f"served more than the {self.pin.size} bytes that are pinned; their beginning is in {kept}"
+        fact += f"; they are {problem.came}"
         self._note(spec, location, fact)
         if self.mismatch is None:
             self.mismatch = (got, kept, size)

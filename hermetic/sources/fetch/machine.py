@@ -28,7 +28,7 @@ class Machine:
     ) -> None:
         self.environ = os.environ if environ is None else environ
         self.root = root
-        self.http = Http(limits or Limits())
+        self.http = Http(limits or Limits(), self.environ)
         self._mutex = threading.Lock()
         self._pip: PipSettings | None = None
         self._apt: AptSettings | None = None
