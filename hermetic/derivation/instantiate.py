@@ -347,7 +347,7 @@ class _Instantiation:
             if data is None:
                 there = [f.removeprefix(folder) for f in self.evaluator.files if f.startswith(folder)]
                 raise self._error(recipe, f"no patch {folder}{name}", name, did_you_mean(name, there))
-            patches.append(Patch(name, self._text(folder + name, data)))
+            patches.append(Patch.of(name, data))
         return tuple(patches)
 
     def _version(self, recipe: Recipe) -> str:

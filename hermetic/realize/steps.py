@@ -17,7 +17,7 @@ from hermetic.derivation.step import Step
 from hermetic.derivation.value import Build, Derivation, Unpack, build_key
 from hermetic.errors import ArchiveError, BuildFailure, HermeticError, PatchError
 from hermetic.realize.cancel import Cancelled
-from hermetic.realize.events import How, Listener, Phase, Started, Waiting
+from hermetic.realize.events import How, Listener, Notice, Phase, Started, Waiting
 from hermetic.store.flocks import Stopped
 from hermetic.store.records import Realisation
 from hermetic.store.store import Store
@@ -145,6 +145,10 @@ class Steps:
         source = self.store.path(inputs[drv.source])
         tree = space / "tree"
         tree.mkdir()
+
+        def tell(note: str) -> None:
+            self._listener(Notice(step.drv_id, step.label, note))
+
         try:
             archive.unpack(source, tree, check=self._check_stop)
         except ArchiveError as error:
@@ -155,7 +159,7 @@ class Steps:
         for patch in drv.patches:
             self._check_stop()
             try:
-                patching.apply_to_tree(tree, patch.name, patch.text)
+                patching.apply_to_tree(tree, patch.name, patch.data, tell)
             except PatchError as error:
                 error.message = f"{step.label}: {error.message}"
                 raise
