@@ -216,7 +216,8 @@ def compare(bench: Bench, tree: Tree, patch: bytes, tally: Counter[str]) -> None
     elif git is None:
         tally["refused"] += 1
     else:
-        assert git != gnu, f"{bench.reason}\n{told}"
+        # of a patch that is cut within "@@ -" they take what is before it
+        assert git != gnu or "not a valid hunk header" in bench.reason, f"{bench.reason}\n{told}"
         tally["ambiguous: " + ("GNU refuses" if gnu is None else "GNU differs")] += 1
 
 
@@ -291,7 +292,7 @@ def test_a_tree_becomes_what_git_makes_of_it(bench: Bench, seed: int) -> None:
         patch = bench.diff(old, new, command)
         if not patch:
             continue
-        # the lines about renames have no prefix to strip, but here they name the directories that were compared
+        # lines about renames have no prefix, but here they name the directories that were compared
         patch = re.sub(rb'(?m)^((?:rename|copy) (?:from|to) "?)[ab]/', rb"\1", patch)
         tree = old
         if rng.random() < 0.3:  # it is applied to another tree

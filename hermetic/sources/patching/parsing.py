@@ -322,11 +322,14 @@ class _Parser:
         return Hunk(number, start, new_start, tuple(before), tuple(after), leading, trailing)
 
     def no_line_end(self) -> bool:
-        """Skips `\\ No newline at end of file`."""
-        if self.at < len(self.lines) and self.lines[self.at].startswith("\\ "):
-            self.at += 1
-            return True
-        return False
+        """Skips `\\ No newline at end of file`, in any language. A shorter line was cut, as for git."""
+        if self.at == len(self.lines) or not self.lines[self.at].startswith("\\ "):
+            return False
+        cut = self.ends_in_line and self.at == len(self.lines) - 1
+        if len(encoded(self.lines[self.at])) < (12 if cut else 11):
+            return False
+        self.at += 1
+        return True
 
 
 def encoded(text: str) -> bytes:
