@@ -120,10 +120,10 @@ class _Application:
             at, other = by_git(image, hunk), elsewhere.place(hunk)
             if at is None:
                 _refuse_hunk(self.patch_name, path, hunk, image, other)
-            if at < done or other not in (at, None):
+            if at < done or (other is not None and not image.same(at, other, hunk)):
                 _refuse_ambiguous(self.patch_name, path, hunk, at, other)
             image.put(at, hunk)
-            elsewhere.put(at, hunk)
+            elsewhere.put(at if other is None else other, hunk)
             done = at + len(hunk.after)
             stated = hunk.new_start - 1 if hunk.after else hunk.new_start
             if at != stated:

@@ -31,6 +31,12 @@ class Image:
         self.lines[at:end] = hunk.after
         self.taken[at:end] = b"\1" * len(hunk.after)
 
+    def same(self, at: int, other: int, hunk: Hunk) -> bool:
+        """Whether the hunk makes the same file of it at two places, at which it matches."""
+        first, last, size = min(at, other), max(at, other), len(hunk.before)
+        between = self.lines[first : last + size]
+        return [*hunk.after, *between[size:]] == [*between[: last - first], *hunk.after]
+
     def matches(self, at: int, before: Sequence[bytes]) -> bool:
         end = at + len(before)
         return (
