@@ -25,7 +25,7 @@ def noop(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
         lambda: ours.run("realize", ours.root),
         _built(nix, inputs) if nix else None,
         unit="ms",
-        against_nix=1,
+        against_nix=0.7,
     )
 
 
@@ -45,13 +45,13 @@ def evaluation(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
         f"evaluate {_EVALUATED} derivations, cold",
         after(forget, lambda: ours.run("show", ours.root)),
         after(nix.empty, theirs) if nix and theirs else None,
-        mark=0.5,
+        against_nix=0.7,
     )
     yield Case(
         f"evaluate {_EVALUATED} derivations, warm",
         lambda: ours.run("show", ours.root),
         theirs,
-        mark=0.1,
+        against_nix=0.7,
     )
 
 
@@ -66,7 +66,7 @@ def builds(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
         after(nix.empty, theirs) if nix and theirs else None,
         unit="ms",
         amount=_BUILDS,
-        mark=16,
+        against_nix=0.6,
     )
 
 
@@ -81,6 +81,7 @@ def verify(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
         lambda: ours.run("verify", ours.root),
         _built(nix, inputs, "--check") if nix else None,
         unit="ms",
+        against_nix=2,
     )
 
 

@@ -22,11 +22,18 @@ def adding_large(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
 def adding_small(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """A tree of many small files."""
     source = _small(folder / "small", _FILES)
-    yield from _adding(f"{_FILES:,} small files", source, folder, nix, "s", 1, 1.5)
+    yield from _adding(f"{_FILES:,} small files", source, folder, nix, "s", 1, 1.5, against_nix=0.7)
 
 
 def _adding(
-    what: str, source: Path, folder: Path, nix: Nix | None, unit: str, amount: float, mark: float
+    what: str,
+    source: Path,
+    folder: Path,
+    nix: Nix | None,
+    unit: str,
+    amount: float,
+    mark: float,
+    against_nix: float | None = None,
 ) -> Iterator[Case]:
     """Copied in, as `nix-store --add` does it; and as after a build, whose output is moved."""
     store, output = folder / "store", folder / "output"
@@ -47,6 +54,7 @@ def _adding(
         unit,
         amount,
         mark,
+        against_nix,
     )
     yield Case(
         f"hash and add {what} where a build left it",

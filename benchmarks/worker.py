@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hermetic.store.store import Store
+from hermetic.cli import startup
+
+startup.prepare()  # as the command does
+
+from hermetic.store.store import Store  # noqa: E402
 
 # What `typing.TYPE_CHECKING` stands for. The start of this process is part of the figures, so nothing is
 # imported that the work does not need.

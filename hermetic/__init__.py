@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hermetic.derivation.instantiate import Instance
     from hermetic.errors import HermeticError
     from hermetic.realize.events import Event, Listener
-    from hermetic.session.outcome import Failure, Output, Realized
+    from hermetic.session.outcome import Failure, Output, Pending, Realized
     from hermetic.session.session import Session
     from hermetic.verify.verdict import Report, Verdict
 
@@ -21,6 +21,7 @@ __all__ = [
     "Instance",
     "Listener",
     "Output",
+    "Pending",
     "Realized",
     "Report",
     "Session",
@@ -34,6 +35,7 @@ _MODULES = {
     "Instance": "derivation.instantiate",
     "Listener": "realize.events",
     "Output": "session.outcome",
+    "Pending": "session.outcome",
     "Realized": "session.outcome",
     "Report": "verify.verdict",
     "Session": "session.session",

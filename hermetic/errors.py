@@ -62,6 +62,10 @@ class HashMismatch(HermeticError):
     exit_code = 102
 
 
+class SubstituterError(HermeticError):
+    """A substituter could not give what it was asked for. The next one is asked."""
+
+
 class StoreError(HermeticError):
     """The store cannot be used: it is not writable, full, damaged, or of another version."""
 

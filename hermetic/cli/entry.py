@@ -5,48 +5,77 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
+from hermetic.cli import shown, startup
 from hermetic.cli.streams import let_go_of_stdout
 from hermetic.project import worktree
+from hermetic.sandbox import server
 from hermetic.store import quick
 
 
 def main() -> None:
     """Entry point of the `hermetic` command."""
-    paths = known(sys.argv[1:])
-    if paths is None:
-        gc.set_threshold(
-            50_000
-        )  # thousands of derivations and little garbage: the default collects too often
+    text = known(sys.argv[1:])
+    if text is None:
+        _whole(sys.argv[1:])
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        let_go_of_stdout()
+        sys.exit(1)
+
+
+# Environment variables that stand for an option.
+_OPTIONS = ("HERMETIC_DEBUG", "HERMETIC_SUBSTITUTE")
+
+
+def _whole(args: list[str]) -> None:
+    simple = _simple(args)
+    if simple is not None and simple[2] != "show":
+        server.start_early()
+    startup.prepare()
+    if simple is None or simple[2] == "show" or any(os.environ.get(name) for name in _OPTIONS):
         from hermetic.cli.main import main as whole
 
         whole()
     else:
-        try:
-            sys.stdout.write("".join(f"{path}\n" for path in paths))
-            sys.stdout.flush()
-        except BrokenPipeError:
-            let_go_of_stdout()
-            sys.exit(1)
+        from hermetic.cli import plain
+
+        plain.main(*simple)
 
 
-def known(args: list[str]) -> list[str] | None:
-    """The paths that `realize TARGET...` prints, if `store.quick` knows them; None for everything else."""
-    settings = {"--project": os.getcwd(), "--store": os.environ.get("HERMETIC_STORE", "")}
+def _simple(args: list[str]) -> tuple[str | None, str | None, str, list[str]] | None:
+    """Project, store, command and targets of a command line that has no other options; None for any other."""
+    settings: dict[str, str | None] = {"--project": None, "--store": os.environ.get("HERMETIC_STORE") or None}
     rest = list(args)
     while len(rest) > 1 and rest[0] in settings:
-        settings[rest[0]] = os.path.join(os.getcwd(), rest[1])
+        settings[rest[0]] = rest[1]
         del rest[:2]
-    targets = rest[1:]
-    if rest[:1] != ["realize"] or not targets or any(t.startswith("-") for t in targets):
+    if len(rest) < 2 or rest[0] not in ("realize", "show", "verify") or any(a.startswith("-") for a in rest):
         return None
-    project = worktree.root_above(os.path.realpath(settings["--project"]))
+    return settings["--project"], settings["--store"], rest[0], rest[1:]
+
+
+def known(args: list[str]) -> str | None:
+    """What is printed by `realize TARGET...` and `show TARGET`, where a look at the store tells it.
+
+    None for everything else.
+    """
+    simple = _simple(args)
+    if simple is None or simple[2] == "verify":
+        return None
+    named, place, command, targets = simple
+    project = worktree.root_above(os.path.realpath(named or os.getcwd()))
     if project is None:
         return None
-    store = os.path.join(os.getcwd(), settings["--store"] or f"{project}/store")
+    store = os.path.join(os.getcwd(), place or f"{project}/store")
     if os.path.normpath(store) != store:
         return None
-    return quick.objects(project, store, dict.fromkeys(targets))
+    if command == "show":
+        return shown.text(project, store, targets[0]) if len(targets) == 1 else None
+    paths = quick.objects(project, store, dict.fromkeys(targets))
+    return None if paths is None else "".join(f"{path}\n" for path in paths)

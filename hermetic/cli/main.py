@@ -7,15 +7,14 @@ something that is built already must not wait for code that it does not need.
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
 from typing import Any, Final
 
 import click
 
-from hermetic.cli.streams import let_go_of_stdout
+from hermetic.cli import exits
 from hermetic.cli.usage import Group, explained
-from hermetic.errors import HermeticError, UsageError
+from hermetic.errors import UsageError
 
 # command → (module, one line of help); the order is that of `hermetic --help`
 COMMANDS: Final = {
@@ -35,8 +34,6 @@ COMMANDS: Final = {
     "why-live": ("why_live", "Say what keeps an object in the store."),
     "store": ("store", "Inspect, check and repair the store."),
 }
-
-_LONGEST: Final = 2000  # characters of one message
 
 
 class _LazyGroup(Group):
@@ -93,67 +90,23 @@ def cli(ctx: click.Context, project: str | None, store: str | None, debug: bool)
 
 def main() -> None:
     """Entry point of the `hermetic` command."""
-    # SIGTERM is handled like Ctrl-C: builds are stopped, work directories removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(run(sys.argv[1:]))
-    finally:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            let_go_of_stdout()
+    exits.leave(lambda: run(sys.argv[1:]))
 
 
 def run(args: list[str]) -> int:
     """Run one command line; returns the exit code. With `--debug`, exceptions are raised."""
-    debug = "--debug" in args
+    return exits.code(lambda: _run(args), debug="--debug" in args)
+
+
+def _run(args: list[str]) -> int:
     try:
         result: Any = cli.main(args, prog_name="hermetic", standalone_mode=False)
-    except HermeticError as error:
-        if debug and not isinstance(error, UsageError):  # a wrong command line has no cause in the program
-            raise
-        report(error)
-        return error.exit_code
     except click.ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # not in every version of click
             error.show()
-        else:
-            report(explained(error))
+            return UsageError.exit_code
+        exits.report(explained(error))
         return UsageError.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("hermetic: interrupted; the store holds what was finished", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        let_go_of_stdout()
-        return 1
-    except MemoryError:
-        if debug:
-            raise
-        report(HermeticError("out of memory", hint="fewer jobs at a time (-j) need less"))
-        return 1
-    except OSError as error:
-        if debug:
-            raise
-        from hermetic.cli.output import from_os_error
-
-        report(from_os_error(error))
-        return 1
+    except click.Abort:
+        raise KeyboardInterrupt from None
     return result if isinstance(result, int) else 0
-
-
-def report(error: HermeticError) -> None:
-    """Print an error: what is wrong, further lines, a hint."""
-    print(f"hermetic: error: {_visible(error.message)}", file=sys.stderr)
-    for line in error.details:
-        print(f"  {line}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {_visible(error.hint)}", file=sys.stderr)
-
-
-def _visible(text: str) -> str:
-    """What is quoted from a damaged file must not move the cursor, hide text, or fill the screen."""
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"  # the reason stands at the end
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)

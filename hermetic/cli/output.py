@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import Any
 
 import msgspec
@@ -24,8 +25,11 @@ def from_os_error(error: OSError) -> HermeticError:
     return StoreError(f"{where}{error.strerror or error}", hint=hints.get(error.errno))
 
 
+def as_json(value: Any) -> str:
+    """A value as indented JSON, with a line's end."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + os.linesep
+
+
 def write_json(value: Any) -> None:
     """Print a value as indented JSON on stdout."""
-    import sys
-
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + os.linesep)
+    sys.stdout.write(as_json(value))

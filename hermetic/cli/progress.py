@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 _HEARTBEAT: Final = 30.0  # seconds between signs of life of one step, off a terminal
 _PHASE_MARK: Final = b"==> "  # build scripts announce their phases with it
 _TAIL: Final = 4096
-_VERBS: Final = {"build": "building", "fetch": "fetching", "unpack": "unpacking"}
+_VERBS: Final = {
+    "build": "building",
+    "fetch": "fetching",
+    "substitute": "substituting",
+    "unpack": "unpacking",
+}
 
 
 class Row:
@@ -79,7 +84,9 @@ class Board:
                     if event.fetches
                     else ""
                 )
-                return f"at most {counted(event.total, 'step')}: {counted(event.builds, 'build')}{downloads}"
+                taken = f", {event.substitutes:,} to substitute" if event.substitutes else ""
+                steps, builds = counted(event.total, "step"), counted(event.builds, "build")
+                return f"at most {steps}: {builds}{downloads}{taken}"
             if isinstance(event, Started):
                 self.rows[event.drv_id] = Row(event)
                 self.waiting.pop(event.drv_id, None)
@@ -107,7 +114,8 @@ class Board:
         self.finished += 1
         if event.how == "cut off":
             return f"unchanged {event.label}: its inputs have the same bytes as before, nothing to build"
-        line = f"{event.how} {event.label} in {duration(event.seconds)}"
+        origin = f" from {event.origin}" if event.origin else ""
+        line = f"{event.how} {event.label}{origin} in {duration(event.seconds)}"
         if event.how == "by another process":
             line = f"{event.label}: finished by another process ({duration(event.seconds)})"
         if event.unexpected:

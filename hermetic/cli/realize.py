@@ -9,9 +9,10 @@ import msgspec
 
 from hermetic.cli.display import display
 from hermetic.cli.output import write_json
-from hermetic.cli.usage import jobs_option
+from hermetic.cli.usage import jobs_option, substitute_option
 from hermetic.errors import HermeticError
 from hermetic.session import Session
+from hermetic.session.outcome import Output
 
 
 @click.command()
@@ -35,6 +36,7 @@ from hermetic.session import Session
     "--json", "as_json", is_flag=True, help="Print targets, derivation ids, objects and paths as JSON."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show the output of builds while they run.")
+@substitute_option
 @click.pass_obj
 def command(
     session: Session,
@@ -47,6 +49,7 @@ def command(
     out_link: str | None,
     as_json: bool,
     verbose: bool,
+    substitute: tuple[Path, ...],
 ) -> None:
     """Build TARGETs, or find them built, and print the path of each output.
 
@@ -57,7 +60,7 @@ def command(
     hermetic realize cpython-3.13.15-x86_64 -o result
     """
     if dry_run:
-        _print_plan(session, targets)
+        _print_plan(session, targets, substitute)
         return
     with display(verbose=verbose) as listener:
         done = session.realize(
@@ -66,13 +69,14 @@ def command(
             keep_going=keep_going,
             keep_failed=keep_failed,
             offline=offline,
+            substitute=substitute,
             listener=listener,
         )
     outputs = list(done.outputs.values())
     if out_link:
         _link(session, Path(out_link), [output.object for output in outputs])
     if as_json:
-        write_json([{**msgspec.structs.asdict(o), "path": str(o.path)} for o in outputs])
+        write_json([_record(output) for output in outputs])
     else:
         for output in outputs:
             click.echo(output.path)
@@ -80,15 +84,25 @@ def command(
         raise done.error
 
 
-def _print_plan(session: Session, targets: tuple[str, ...]) -> None:
+def _record(output: Output) -> dict[str, str | None]:
+    record = msgspec.structs.asdict(output)
+    origin = record.pop("origin")
+    return {**record, "path": str(output.path), "substituted_from": origin or None}
+
+
+def _print_plan(session: Session, targets: tuple[str, ...], substitute: tuple[Path, ...]) -> None:
     from hermetic.cli.progress import size
 
-    todo = session.pending(targets)
+    todo = session.pending(targets, substitute=substitute)
     if not todo:
         click.echo("nothing to do", err=True)
-    for step in todo:
-        extra = f"  {size(step.pin.size)}" if step.pin is not None else ""
-        click.echo(f"would {step.kind} {step.label}{extra}", err=True)
+    for pending in todo:
+        step = pending.step
+        if pending.origin:
+            click.echo(f"would substitute {step.label} from {pending.origin}", err=True)
+        else:
+            extra = f"  {size(step.pin.size)}" if step.pin is not None else ""
+            click.echo(f"would {step.kind} {step.label}{extra}", err=True)
 
 
 def _link(session: Session, link: Path, objects: list[str]) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 import msgspec
 
-from hermetic.cli.output import write_json
+from hermetic.cli import shown
+from hermetic.cli.output import as_json, write_json
 from hermetic.derivation.step import label
 from hermetic.session import Session
+from hermetic.store import cache
+from hermetic.store.layout import Layout
 
 
 @click.command()
@@ -27,4 +32,8 @@ def command(session: Session, target: str, recursive: bool) -> None:
     for field in ("inputs", "sources"):
         for path, drv_id in record.get(field, {}).items():
             record[field][path] = {"derivation": drv_id, "name": label(graph[drv_id])}
-    write_json({"id": graph.root, **record})
+    text = as_json({"id": graph.root, **record})
+    sys.stdout.write(text)
+    if "@" not in target:
+        key = shown.key(session.fingerprint(), target)
+        cache.write(Layout(session.store_path).eval, key, text.encode())

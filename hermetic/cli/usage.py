@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -56,6 +57,20 @@ def jobs_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`-j N`, of every command that may build."""
     option = click.option(
         "-j", "--jobs", type=whole_number(1, 1024), metavar="N", help="Use N CPU cores. Default: all."
+    )
+    return option(command)
+
+
+def substitute_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--substitute DIR`, of every command that may build; as a tuple of paths."""
+    option = click.option(
+        "--substitute",
+        metavar="DIR",
+        multiple=True,
+        envvar="HERMETIC_SUBSTITUTE",
+        type=click.Path(),  # because that splits the environment variable as PATH is split
+        callback=lambda ctx, param, values: tuple(Path(value) for value in values if value),
+        help="Copy outputs from another store on this machine if it has them (repeatable, asked in order).",
     )
     return option(command)
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import click
 import msgspec
 
+from hermetic.cli import verdicts
 from hermetic.cli.display import display
 from hermetic.cli.output import write_json
-from hermetic.cli.progress import counted, duration
-from hermetic.cli.usage import jobs_option, whole_number
-from hermetic.errors import BuildFailure, NotReproducible, UsageError
+from hermetic.cli.usage import jobs_option, substitute_option, whole_number
+from hermetic.errors import NotReproducible, UsageError
 from hermetic.filesystem import translated
 from hermetic.project.worktree import LOCK_FILE
 from hermetic.session import Session
-from hermetic.verify.compare import describe
 from hermetic.verify.perturb import NAMES, choose
-from hermetic.verify.verdict import Report, Verdict
+from hermetic.verify.verdict import Report
 
 
 @click.command()
@@ -54,6 +51,7 @@ from hermetic.verify.verdict import Report, Verdict
     "--list-perturbations", is_flag=True, help="List the conditions that are varied, and do nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@substitute_option
 @click.pass_obj
 def command(
     session: Session,
@@ -70,6 +68,7 @@ def command(
     against: str | None,
     list_perturbations: bool,
     as_json: bool,
+    substitute: tuple[Path, ...],
 ) -> None:
     """Rebuild TARGETs under varied conditions, and compare the outputs with the store bit for bit.
 
@@ -90,7 +89,7 @@ def command(
     on = choose(perturb, no_perturb)
     if report_file is not None and not Path(report_file).absolute().parent.is_dir():
         raise UsageError(f"--report {report_file}: no such directory")
-    if diffoscope and shutil.which("diffoscope") is None:
+    if diffoscope and not _has_diffoscope():
         raise UsageError(
             "diffoscope is not installed", hint="leave --diffoscope out: verify itself names the differences"
         )
@@ -105,9 +104,13 @@ def command(
             jobs=jobs,
             perturb=on.on,
             keep=keep or ("verify-differences" if diffoscope else None),
+            substitute=substitute,
             listener=listener,
         )
-    _print(report, as_json)
+    if as_json:
+        write_json(msgspec.to_builtins(report))
+    else:
+        verdicts.show(report)
     if report_file is not None:
         from hermetic.verify.table import markdown
 
@@ -118,7 +121,7 @@ def command(
     if accept and report.reproducible:
         for line in session.accept(report) or [f"{LOCK_FILE} expects all of this already"]:
             click.echo(line, err=True)
-    _conclude(report)
+    verdicts.conclude(report)
 
 
 def _compare(session: Session, targets: tuple[str, ...], source: str, as_json: bool) -> None:
@@ -138,46 +141,16 @@ def _compare(session: Session, targets: tuple[str, ...], source: str, as_json: b
         raise NotReproducible(f"{source} differs: {summary}")
 
 
-def _print(report: Report, as_json: bool) -> None:
-    if as_json:
-        write_json(msgspec.to_builtins(report))
-        return
-    for verdict in report.verdicts:
-        click.echo(_headline(verdict))
-        if verdict.status == "differs":
-            click.echo(describe(verdict.differences).rstrip())
-            if verdict.kept:
-                click.echo(f"    both trees: {verdict.kept}")
-        elif verdict.status == "failed":
-            click.echo("\n".join(f"    {line}" for line in verdict.error.splitlines()))
+def _has_diffoscope() -> bool:
+    import shutil
 
-
-def _headline(verdict: Verdict) -> str:
-    words = {"reproducible": "the same bytes", "differs": "DIFFERS", "failed": "REBUILD FAILED"}
-    extra = f": {verdict.expected} → {verdict.found}" if verdict.status == "differs" else ""
-    again = f", round {verdict.round}" if verdict.round > 1 else ""
-    return f"{verdict.label}: {words[verdict.status]} ({duration(verdict.seconds)}{again}){extra}"
+    return shutil.which("diffoscope") is not None
 
 
 def _hand_over(report: Report) -> None:
+    import subprocess
+
     for verdict in report.verdicts:
         if verdict.kept:
             sys.stdout.flush()
             subprocess.run(["diffoscope", f"{verdict.kept}/first", f"{verdict.kept}/rebuild"], check=False)
-
-
-def _conclude(report: Report) -> None:
-    bad = [v.label for v in report.verdicts if v.status == "differs"]
-    failed = [v.label for v in report.verdicts if v.status == "failed"]
-    if bad:
-        count = counted(len(report.verdicts), "rebuild")
-        verb = "differs" if len(bad) == 1 else "differ"
-        raise NotReproducible(
-            f"{len(bad)} of {count} {verb}: {', '.join(dict.fromkeys(bad))}",
-            hint="--keep DIR leaves both outputs; --perturb NAME tells which condition is the cause",
-        )
-    if failed:
-        raise BuildFailure(f"{counted(len(failed), 'rebuild')} failed: {', '.join(dict.fromkeys(failed))}")
-    count = counted(len(report.verdicts), "rebuild")
-    perturbed = ", ".join(report.perturbed) or "nothing"
-    click.echo(f"{count}, the same bytes; varied: {perturbed}", err=True)

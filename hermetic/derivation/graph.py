@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 import msgspec
 
@@ -78,19 +78,32 @@ class Work(msgspec.Struct, frozen=True):
         return {drv_id: step.derivation for drv_id, step in self.steps.items()}
 
 
-def pending(derivations: Derivations, roots: Iterable[str], done: Callable[[str], bool]) -> list[str]:
+def pending(
+    derivations: Derivations,
+    roots: Iterable[str],
+    done: Callable[[str], bool],
+    offered: Callable[[list[str]], Container[str]] = lambda drv_ids: (),
+) -> list[str]:
     """What may have to be realized, inputs first. Nothing below a derivation that is done is looked at.
 
     It is an upper bound: early cutoff may spare some of it.
+
+    Args:
+        offered: from some that are not done to those whose output can be had without their inputs: nothing
+            below these is looked at either. Called once for each generation of the graph.
     """
     needed: set[str] = set()
-    stack = list(roots)
-    while stack:
-        drv_id = stack.pop()
-        if drv_id not in needed and not done(drv_id):
-            needed.add(drv_id)
-            stack += inputs_of(derivations[drv_id])
-    return [d for d in closure(derivations, roots) if d in needed]
+    seen: set[str] = set()
+    wanted = list(roots)
+    generation = dict.fromkeys(wanted)
+    while generation:
+        seen.update(generation)
+        todo = [d for d in generation if not done(d)]
+        needed.update(todo)
+        spared = offered(todo)
+        below = (i for d in todo if d not in spared for i in inputs_of(derivations[d]))
+        generation = dict.fromkeys(i for i in below if i not in seen)
+    return [d for d in closure(derivations, wanted) if d in needed]
 
 
 def urgency(derivations: Derivations, todo: Iterable[str]) -> dict[str, int]:

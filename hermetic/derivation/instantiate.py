@@ -340,13 +340,13 @@ class _Instantiation:
         return self._sources[source, patches]
 
     def _patches(self, recipe: Recipe) -> tuple[Patch, ...]:
-        folder = f"{PATCH_DIRECTORY}/{recipe.name}/"
+        directory = f"{PATCH_DIRECTORY}/{recipe.name}/"
         patches = []
         for name in recipe.patches:
-            data = self.evaluator.files.get(folder + name)
+            data = self.evaluator.files.get(directory + name)
             if data is None:
-                there = [f.removeprefix(folder) for f in self.evaluator.files if f.startswith(folder)]
-                raise self._error(recipe, f"no patch {folder}{name}", name, did_you_mean(name, there))
+                there = [f.removeprefix(directory) for f in self.evaluator.files if f.startswith(directory)]
+                raise self._error(recipe, f"no patch {directory}{name}", name, did_you_mean(name, there))
             patches.append(Patch.of(name, data))
         return tuple(patches)
 

@@ -20,8 +20,9 @@ Kind: TypeAlias = Literal["fetch", "unpack", "build"]
 _KINDS: Final[dict[type[Derivation], Kind]] = {Fetch: "fetch", Unpack: "unpack", Build: "build"}
 
 
-# An array, because field names repeated for each step would slow down the evaluation cache.
-class Step(msgspec.Struct, frozen=True, array_like=True):
+# For the evaluation cache, which holds thousands of them: no field names, and nothing for Python's garbage
+# collector to look at, since no cycle can lead through a step.
+class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One derivation, and what realizing it needs beside it.
 
     Attributes:

@@ -155,7 +155,7 @@ def take(store: Store, names: list[str]) -> Path | None:
     """Unregister objects and move them to the trash. The caller holds the collector's lock exclusively.
 
     Returns:
-        the folder in the trash where they are now, to be deleted.
+        the directory in the trash where they are now, to be deleted.
     """
     if not names:
         return None

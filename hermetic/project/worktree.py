@@ -27,6 +27,7 @@ PATCH_DIRECTORY = "patches"
 
 MOST = 64 << 20  # largest file, in bytes
 LINKED = "is a symbolic link to a directory, which is not followed"
+_AT_ONCE = 1 << 20  # bytes, approximately, that are handed to the hash function together
 
 # The code that determines the result of an evaluation: the layers up to `derivation`.
 _EVALUATOR = ("", "/project", "/derivation")
@@ -56,30 +57,42 @@ def read(root: str) -> dict[str, bytes]:
         directory = pending.pop()
         with os.scandir(f"{root}/{directory}") as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name.endswith("~"):
+                short = entry.name
+                if short[0] == "." or short[-1] == "~":
                     continue
-                name = f"{directory}/{entry.name}"
-                if entry.is_dir():
-                    if entry.is_symlink():
-                        raise OSError(errno.ELOOP, LINKED, entry.path)
-                    pending.append(name)
-                else:
+                name = f"{directory}/{short}"
+                if entry.is_file(follow_symlinks=False):
+                    files[name] = filesystem.listed(entry.path, MOST)
+                elif not entry.is_dir():
                     files[name] = filesystem.whole(entry.path, MOST)
+                elif entry.is_symlink():
+                    raise OSError(errno.ELOOP, LINKED, entry.path)
+                else:
+                    pending.append(name)
     return files
 
 
 def fingerprint(files: Mapping[str, bytes]) -> str:
     """Hash of everything that evaluation depends on, including its code: the key of the evaluation cache."""
     hasher = blake3(derive_key_context=EVALUATION)
+    parts: list[bytes] = []
+    waiting = 0
     for name in sorted(files):
-        _feed(hasher, name, files[name])
+        data = files[name]
+        parts += (_head(name, data), data)
+        waiting += len(data)
+        if waiting > _AT_ONCE:
+            hasher.update(b"".join(parts))
+            parts.clear()
+            waiting = 0
     package = os.path.dirname(os.path.dirname(__file__))
     for layer in _EVALUATOR:
         for module in sorted(name for name in os.listdir(package + layer) if name.endswith(".py")):
-            _feed(hasher, f"{layer}/{module}", filesystem.whole(f"{package}{layer}/{module}", MOST))
+            data = filesystem.whole(f"{package}{layer}/{module}", MOST)
+            parts += (_head(f"{layer}/{module}", data), data)
+    hasher.update(b"".join(parts))
     return hasher.hexdigest()
 
 
-def _feed(hasher: blake3, name: str, data: bytes) -> None:
-    hasher.update(f"{len(name)}:{name}:{len(data)}:".encode("utf-8", "surrogateescape"))
-    hasher.update(data)
+def _head(name: str, data: bytes) -> bytes:
+    return f"{len(name)}:{name}:{len(data)}:".encode("utf-8", "surrogateescape")

@@ -1,34 +1,39 @@
 """Decides what runs when: realizes a piece of work along its graph, in parallel.
 
 One thread decides; worker threads do steps (`steps.Steps`). A derivation is ready when all its inputs
-are realized. Only then is its build key known, and with it whether it must be built at all. Everything
-but a download takes a token of the jobserver first, so the cores are shared by all that computes.
+are realized. Only then is its build key known, and with it whether it must be built at all. What is ready
+waits in a lane for room: builds for the executor's, unpacking for this machine's, downloads for a thread.
+
+What a substituter offers is taken from there, and its inputs are not wanted. If it then turns out that the
+output cannot be had, the plan grows while the run goes on: the step is done here, and its inputs are wanted.
 """
 
 from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Final
+from contextlib import ExitStack
+from typing import Final, TypeAlias
 
 import msgspec
 
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
 from hermetic.derivation.step import Step
-from hermetic.derivation.value import Build, Fetch, build_key, inputs_of
+from hermetic.derivation.value import build_key, inputs_of
 from hermetic.errors import HermeticError, SandboxError, StoreError
 from hermetic.realize.cancel import Cancelled
-from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Skipped
-from hermetic.realize.jobserver import Jobserver
-from hermetic.realize.steps import Steps
-from hermetic.sources.fetch import missing
+from hermetic.realize.events import Failed, Finished, Listener, Planned, Skipped
+from hermetic.realize.executor import POLL, Admission
+from hermetic.realize.steps import Done, Steps
+from hermetic.realize.substituter import Offer
 from hermetic.store.names import content_hash_of
 
 _DOWNLOADS_AT_ONCE: Final = 4
-_TOKEN_POLL: Final = 0.05  # seconds between looks at a jobserver that a make inside a build has emptied
+
+Result: TypeAlias = Done | None  # None: the output could not be had from the substituter that offered it
 
 
 class Outcome(msgspec.Struct):
@@ -37,41 +42,85 @@ class Outcome(msgspec.Struct):
     Attributes:
         objects: target label to store object, for those that are realized.
         failures: derivation id to error. skipped: derivation ids not tried because of them.
-        done: derivation id to how it was realized, for all that were pending.
+        done: derivation id to what came of it, for all that were pending.
     """
 
     objects: dict[str, str]
     failures: dict[str, HermeticError]
     skipped: list[str]
-    done: dict[str, How]
+    done: dict[str, Done]
+
+
+class _Lane:
+    """Steps that wait for the same room, the most urgent first, and threads to do them.
+
+    Args:
+        admission: who is asked for room; None where a thread is all the room that is needed.
+    """
+
+    def __init__(self, name: str, admission: Admission | None, threads: int) -> None:
+        self.admission = admission
+        self.pool = ThreadPoolExecutor(threads, name)
+        self.ready: list[tuple[int, str]] = []
+        self.running = 0
+
+    def admit(self) -> bool:
+        """Whether something is ready and there is room for it."""
+        if not self.ready or (self.admission is not None and not self.admission.admit()):
+            return False
+        self.running += 1
+        return True
+
+    def leave(self) -> None:
+        self.running -= 1
+        if self.admission is not None:
+            self.admission.leave()
+
+    def starved(self) -> bool:
+        """Whether it waits for room that something else than its own steps holds."""
+        return bool(self.ready) and self.admission is not None and self.running < self.admission.capacity
+
+
+class _Running(msgspec.Struct):
+    step: Step
+    lane: _Lane
+    started: float
 
 
 class Engine:
     """One run.
 
     Args:
-        jobs: cores to use, at least 1.
+        local: room on this machine. With an executor that works here it is the executor itself.
         keep_going: after a failure go on with what does not depend on it.
     """
 
     def __init__(
-        self, steps: Steps, work: Work, jobserver: Jobserver, *, keep_going: bool, listener: Listener
+        self, steps: Steps, work: Work, local: Admission, *, keep_going: bool, listener: Listener
     ) -> None:
         self.steps = steps
         self.work = work
         self.derivations = work.derivations
-        self.jobserver = jobserver
         self.keep_going = keep_going
         self.listener = listener
         self.objects: dict[str, str] = {}  # derivation id to store object
+        self.offers: dict[str, Offer] = {}  # derivation id to who has its output
         self.outcome = Outcome({}, {}, [], {})
-        self._running: dict[Future[tuple[str, How]], tuple[Step, float, bool]] = {}
-        self._ready: list[tuple[int, str]] = []
-        self._builds_running = 0
+        self._local = local
+        self._lanes: dict[str, _Lane] = {}
+        self._running: dict[Future[Result], _Running] = {}
+        self._urgency: dict[str, int] = {}
+        self._missing: dict[str, int] = {}  # of what is wanted: how many inputs are not realized yet
+        self._uses: dict[str, list[str]] = {}  # what is wanted to what wants it
 
     def pending(self) -> list[str]:
-        """What may have to be realized. Fills `objects` with what is there already."""
-        return graph.pending(self.derivations, self.work.roots.values(), self._is_realized)
+        """What may have to be realized. Fills `objects` with what is there, `offers` with what can be had."""
+        return graph.pending(self.derivations, self.work.roots.values(), self._is_realized, self._offered)
+
+    def _offered(self, drv_ids: list[str]) -> dict[str, Offer]:
+        found = self.steps.substituters.by_derivation([self.work.steps[d] for d in drv_ids])
+        self.offers |= found
+        return found
 
     def _is_realized(self, drv_id: str) -> bool:
         if drv_id not in self.objects:
@@ -90,116 +139,167 @@ class Engine:
         todo = self.pending()
         if todo:
             self._announce(todo)
+            self._refuse_downloads(todo)
             self._run(todo)
         for name, root in self.work.roots.items():
             if root in self.objects:
                 self.outcome.objects[name] = self.objects[root]
         return self.outcome
 
-    def _announce(self, todo: list[str]) -> None:
-        pins = [step.pin for d in todo if (step := self.work.steps[d]).pin is not None]
-        builds = sum(self.work.steps[d].kind == "build" for d in todo)
-        self.listener(Planned(builds, len(pins), sum(pin.size for pin in pins), len(todo)))
+    def _announce(self, wanted: Collection[str]) -> None:
+        steps = [self.work.steps[d] for d in wanted if d not in self.offers]
+        sizes = [step.pin.size for step in steps if step.pin is not None]
+        builds = sum(step.kind == "build" for step in steps)
+        substitutes = len(wanted) - len(steps)
+        self.listener(Planned(builds, len(sizes), sum(sizes), len(wanted), substitutes))
+
+    def _refuse_downloads(self, wanted: list[str]) -> None:
+        """Offline, name every source that is missing before anything else is done."""
+        steps = [self.work.steps[d] for d in wanted if d not in self.offers]
+        pins = [step.pin for step in steps if step.pin is not None]
         if self.steps.offline and pins:
-            raise missing(pins)
+            from hermetic.sources import fetch  # slow to load, and most runs fetch nothing
+
+            raise fetch.missing(pins)
 
     def _run(self, todo: list[str]) -> None:
-        members = set(todo)
-        urgency = graph.urgency(self.derivations, todo)
-        missing = {d: sum(i in members for i in inputs_of(self.derivations[d])) for d in todo}
-        uses: dict[str, list[str]] = {d: [] for d in todo}
-        for drv_id in todo:
-            for needed in inputs_of(self.derivations[drv_id]):
-                if needed in members:
-                    uses[needed].append(drv_id)
-
-        def enqueue(drv_ids: Iterable[str]) -> None:
-            for drv_id in drv_ids:
-                heapq.heappush(self._ready, (-urgency[drv_id], drv_id))
-
-        enqueue(d for d in todo if not missing[d])
-        with (
-            ThreadPoolExecutor(self.jobserver.jobs, "build") as builders,
-            ThreadPoolExecutor(_DOWNLOADS_AT_ONCE, "fetch") as fetchers,
-        ):
+        everything = graph.closure(self.derivations, self.work.roots.values())
+        self._urgency = graph.urgency(self.derivations, everything)
+        with ExitStack() as threads:
+            self._lanes = self._open_lanes()
+            for lane in self._lanes.values():
+                threads.enter_context(lane.pool)
             try:
-                while self._ready or self._running:
-                    starved = self._start_what_can(builders, fetchers)
-                    for drv_id in self._collect(_TOKEN_POLL if starved else None):
-                        if drv_id in self.outcome.failures:
-                            self._skip_above(drv_id, uses)
-                            continue
-                        for above in uses[drv_id]:
-                            missing[above] -= 1
-                            if not missing[above]:
-                                enqueue([above])
+                self._want(todo)
+                self._start_what_can()
+                while self._running or any(lane.ready for lane in self._lanes.values()):
+                    for running, future in self._ended():
+                        self._conclude(running, future)
+                    self._start_what_can()
             except BaseException:
                 self.steps.cancel()
                 raise
 
-    def _start_what_can(self, builders: ThreadPoolExecutor, fetchers: ThreadPoolExecutor) -> bool:
-        """Start what is ready. True when something had to stay behind for want of a token."""
-        held: list[tuple[int, str]] = []
-        while self._ready:
-            item = heapq.heappop(self._ready)
-            step = self.work.steps[item[1]]
-            drv = step.derivation
-            if isinstance(drv, Fetch):
-                self._running[fetchers.submit(self.steps.fetch, step)] = (step, time.monotonic(), False)
-                continue
-            if self._builds_running == 0:
-                self.jobserver.refill()
-            if self._builds_running >= self.jobserver.jobs or not self.jobserver.try_acquire():
-                held.append(item)
-                continue
-            key = build_key(drv, self._content)
-            inputs = {i: self.objects[i] for i in inputs_of(drv)}
-            do = self.steps.build if isinstance(drv, Build) else self.steps.unpack
-            self._running[builders.submit(do, step, key, inputs)] = (step, time.monotonic(), True)
-            self._builds_running += 1
-        self._ready = held
-        heapq.heapify(self._ready)
-        return bool(held) and self._builds_running < self.jobserver.jobs
+    def _open_lanes(self) -> dict[str, _Lane]:
+        executor = self.steps.executor
+        builds = _Lane("build", executor, executor.capacity)
+        return {
+            "substitute": _Lane("substitute", None, _DOWNLOADS_AT_ONCE),
+            "fetch": _Lane("fetch", None, _DOWNLOADS_AT_ONCE),
+            "unpack": builds
+            if self._local is executor
+            else _Lane("unpack", self._local, self._local.capacity),
+            "build": builds,
+        }
 
-    def _collect(self, timeout: float | None) -> list[str]:
-        """Wait until something ends; the derivations that ended."""
+    def _want(self, todo: list[str]) -> None:
+        """Count what each of these has to wait for, and make ready what need not wait."""
+        for drv_id in todo:
+            inputs = () if drv_id in self.offers else inputs_of(self.derivations[drv_id])
+            needed = [i for i in inputs if i not in self.objects]
+            for one in needed:
+                self._uses.setdefault(one, []).append(drv_id)
+            self._missing[drv_id] = len(needed)
+            if not needed:
+                self._make_ready(drv_id)
+            elif lost := [i for i in needed if i in self.outcome.failures or i in self.outcome.skipped]:
+                self._skip([drv_id], self.work.steps[lost[0]].label)
+
+    def _make_ready(self, drv_id: str) -> None:
+        lane = self._lanes["substitute" if drv_id in self.offers else self.work.steps[drv_id].kind]
+        heapq.heappush(lane.ready, (-self._urgency[drv_id], drv_id))
+
+    def _start_what_can(self) -> None:
+        for lane in self._lanes.values():
+            while lane.admit():
+                step = self.work.steps[heapq.heappop(lane.ready)[1]]
+                self._running[lane.pool.submit(self._do(step))] = _Running(step, lane, time.monotonic())
+
+    def _do(self, step: Step) -> Callable[[], Result]:
+        """What a worker thread is to do. What it needs to know is looked up here, in the deciding thread."""
+        if (offer := self.offers.get(step.drv_id)) is not None:
+            return lambda: self.steps.substitute(step, offer)
+        if step.kind == "fetch":
+            return lambda: self.steps.fetch(step)
+        key = build_key(step.derivation, self._content)
+        inputs = {i: self.objects[i] for i in inputs_of(step.derivation)}
+        do = self.steps.build if step.kind == "build" else self.steps.unpack
+        return lambda: do(step, key, inputs)
+
+    def _ended(self) -> Iterator[tuple[_Running, Future[Result]]]:
+        """Wait until something ends, or there may be room for something that waits."""
+        timeout = POLL if any(lane.starved() for lane in self._lanes.values()) else None
+        if not self._running:
+            time.sleep(POLL)  # all the room is taken by somebody else
         ended, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
-        drv_ids = []
         for future in ended:
-            step, started, token = self._running.pop(future)
-            if token:
-                self._builds_running -= 1
-                self.jobserver.release()
-            drv_ids.append(step.drv_id)
-            self._note(step, future, time.monotonic() - started)
-        return drv_ids
+            running = self._running.pop(future)
+            running.lane.leave()
+            yield running, future
 
-    def _note(self, step: Step, future: Future[tuple[str, How]], seconds: float) -> None:
-        drv_id, name = step.drv_id, step.label
+    def _conclude(self, running: _Running, future: Future[Result]) -> None:
+        step = running.step
         try:
-            self.objects[drv_id], how = future.result()
+            done = future.result()
         except Cancelled:
             raise KeyboardInterrupt from None
         except HermeticError as error:
-            self.outcome.failures[drv_id] = error
-            self.listener(Failed(drv_id, name, error.message))
-            # What is wrong with the machine would be wrong with the next one, too.
-            if not self.keep_going or isinstance(error, (SandboxError, StoreError)):
-                raise
+            self._fail(step, error)
         else:
-            self.outcome.done[drv_id] = how
-            unexpected = step.expected if step.expected != self._content(drv_id) else ""
-            self.listener(Finished(drv_id, name, how, seconds, self.objects[drv_id], unexpected))
+            if done is None:
+                self._do_without(step)
+            else:
+                self._finish(step, done, time.monotonic() - running.started)
 
-    def _skip_above(self, failed: str, uses: dict[str, list[str]]) -> None:
-        because = self.work.steps[failed].label
-        stack = list(uses[failed])
+    def _do_without(self, step: Step) -> None:
+        """An output could not be had: it is asked for elsewhere, or else made here from its inputs."""
+        drv_id = step.drv_id
+        failed = self.offers.pop(drv_id)
+        self.offers |= self.steps.substituters.by_derivation([step], after=failed.number)
+        if drv_id in self.offers:
+            self._make_ready(drv_id)
+            return
+        wanted = graph.pending(
+            self.derivations,
+            inputs_of(step.derivation),
+            lambda d: d in self._missing or self._is_realized(d),
+            self._offered,
+        )
+        wanted.append(drv_id)
+        if not self.keep_going:  # else each that is missing fails by itself
+            self._refuse_downloads(wanted)
+        self._announce({*self._missing, *wanted})
+        self._want(wanted)
+
+    def _finish(self, step: Step, done: Done, seconds: float) -> None:
+        self.objects[step.drv_id] = done.object
+        self.outcome.done[step.drv_id] = done
+        unexpected = step.expected if step.expected != self._content(step.drv_id) else ""
+        self.listener(
+            Finished(step.drv_id, step.label, done.how, seconds, done.object, unexpected, done.origin)
+        )
+        for above in self._uses.get(step.drv_id, ()):
+            self._missing[above] -= 1
+            if not self._missing[above]:
+                self._make_ready(above)
+
+    def _fail(self, step: Step, error: HermeticError) -> None:
+        self.outcome.failures[step.drv_id] = error
+        self.listener(Failed(step.drv_id, step.label, error.message))
+        # What is wrong with the machine would be wrong with the next one, too.
+        if not self.keep_going or isinstance(error, (SandboxError, StoreError)):
+            raise error
+        self._skip(self._uses.get(step.drv_id, ()), step.label)
+
+    def _skip(self, drv_ids: Iterable[str], because: str) -> None:
+        """Give these up, and all that wants them."""
+        stack = list(drv_ids)
         while stack:
             drv_id = stack.pop()
             if drv_id not in self.outcome.skipped:
                 self.outcome.skipped.append(drv_id)
                 self.listener(Skipped(drv_id, self.work.steps[drv_id].label, because))
-                stack += uses[drv_id]
+                stack += self._uses.get(drv_id, ())
 
     def _content(self, drv_id: str) -> str:
         return content_hash_of(self.objects[drv_id])

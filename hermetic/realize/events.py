@@ -8,16 +8,21 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-How = Literal["built", "fetched", "unpacked", "cut off", "by another process"]
+How = Literal["built", "fetched", "unpacked", "substituted", "cut off", "by another process"]
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """The run begins. Counts are upper bounds: early cutoff may spare some. `bytes`: still to download."""
+    """The run begins, or has turned out to take more. Counts are of the whole run, and upper bounds.
+
+    Attributes:
+        bytes: still to download. substitutes: outputs that a substituter has offered.
+    """
 
     builds: int
     fetches: int
     bytes: int
     total: int
+    substitutes: int = 0
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -62,7 +67,12 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """A derivation is realized. `unexpected`: the lock expects other bytes of it; these are them."""
+    """A derivation is realized.
+
+    Attributes:
+        unexpected: the content hash that the lock expects, where the output has another one.
+        origin: name of the substituter that it was taken from; empty where it was made here.
+    """
 
     drv_id: str
     label: str
@@ -70,6 +80,7 @@ class Finished(msgspec.Struct, frozen=True):
     seconds: float
     object: str
     unexpected: str = ""
+    origin: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True):

@@ -57,6 +57,8 @@ class Jobserver:
         return f" -j{self.jobs} --jobserver-auth=fifo:{INSIDE}" if self.jobs > 1 else ""
 
     def close(self) -> None:
-        """Remove the pipe."""
-        os.close(self._fd)
-        self.path.unlink(missing_ok=True)
+        """Remove the pipe. May be called more than once."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self.path.unlink(missing_ok=True)

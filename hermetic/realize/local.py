@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from hermetic import tree
 from hermetic.derivation.step import Step
@@ -16,6 +17,7 @@ from hermetic.errors import BuildFailure, BuildTimeout
 from hermetic.filesystem import translated
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Listener, Phase
+from hermetic.realize.executor import Request
 from hermetic.realize.jobserver import INSIDE, Jobserver
 from hermetic.sandbox.client import Result, Running, Sandbox
 from hermetic.sandbox.spec import Mount, SandboxSpec
@@ -27,11 +29,11 @@ _SOURCE_TIME: Final = 315532800  # 1980-01-01, the same as SOURCE_DATE_EPOCH
 
 
 def prepare(drv: Build, inputs: Mapping[str, Path], work: Path) -> tuple[Mount, ...]:
-    """Lay out the work folder of a build: copies of the sources, the script, an empty output.
+    """Lay out the work directory of a build: copies of the sources, the script, an empty output.
 
     Args:
         inputs: derivation id to the path of its store object.
-        work: an empty folder.
+        work: an empty directory.
 
     Returns:
         what the sandbox is to mount.
@@ -63,38 +65,80 @@ def specification(drv: Build, mounts: tuple[Mount, ...], timeout: float | None) 
 
 
 class LocalExecutor:
-    """Runs build scripts in sandboxes, several at once if asked from several threads."""
+    """Runs builds in sandboxes, and shares the cores of this machine among all that computes in a run.
 
-    def __init__(self, jobserver: Jobserver, listener: Listener) -> None:
-        self.jobserver = jobserver
+    Places are tokens of one GNU make jobserver: a build that is admitted has one, and each make inside it
+    takes another for each further job. Unpacking is admitted here, too.
+
+    Args:
+        space: a directory for the jobserver's pipe.
+        jobs: cores to use, at least 1.
+        transform: has the last word on each build's sandbox; called when the work directory is filled.
+    """
+
+    def __init__(
+        self,
+        space: Path,
+        jobs: int,
+        listener: Listener,
+        *,
+        transform: Callable[[Build, SandboxSpec], SandboxSpec] | None = None,
+    ) -> None:
+        self.capacity = jobs
+        self._jobserver = Jobserver(space / "jobserver", jobs)
         self._listener = listener
+        self._transform = transform
         self._sandbox = Sandbox()
         self._running: set[Running] = set()
+        self._inside = 0
         self._mutex = threading.Lock()
         self._cancelled = False
 
-    def execute(self, step: Step, inputs: Mapping[str, Path], work: Path, log: Path) -> Path:
-        """Build; see `steps.Executor`."""
-        drv, drv_id = step.derivation, step.drv_id
+    def admit(self) -> bool:
+        """Take a token, if one is free; see `executor.Admission`."""
+        with self._mutex:
+            if self._inside == 0:
+                self._jobserver.refill()
+            admitted = self._inside < self.capacity and self._jobserver.try_acquire()
+            self._inside += admitted
+            return admitted
+
+    def leave(self) -> None:
+        """Give a token back."""
+        with self._mutex:
+            self._inside -= 1
+            self._jobserver.release()
+
+    def execute(self, request: Request) -> Path:
+        """Build; see `executor.Executor`."""
+        step, drv = request.step, request.step.derivation
         assert isinstance(drv, Build)
         if drv.sources:
-            self._listener(Phase(drv_id, "copying sources"))
-        mounts = (*self.lay_out(drv, inputs, work), Mount(str(self.jobserver.path), INSIDE, writable=True))
-        spec = self.adjust(specification(drv, mounts, step.timeout))
-        self._listener(Phase(drv_id, ""))
-        result = self._logged(spec, log)
+            self._listener(Phase(step.drv_id, "copying sources"))
+        spec = self._specify(drv, request)
+        self._listener(Phase(step.drv_id, ""))
+        result = self._logged(spec, request.log)
         if result.cancelled:
             raise Cancelled
         if not result.ok:
-            raise _failure(step, result, log)
-        out = work / "out"
+            raise _failure(step, result, request.log)
+        out = request.work / "out"
         if not any(out.iterdir()):
             raise BuildFailure(
                 f"{step.label}: build.sh succeeded but left nothing in $out",
-                details=_report(log),
+                details=_report(request.log),
                 hint=f"install to {drv.out}",
             )
         return out
+
+    def _specify(self, drv: Build, request: Request) -> SandboxSpec:
+        """Fill the work directory, and add to the sandbox what depends on the machine's size."""
+        mounts = prepare(drv, request.inputs, request.work)
+        jobserver = Mount(str(self._jobserver.path), INSIDE, writable=True)
+        spec = specification(drv, (*mounts, jobserver), request.step.timeout)
+        size = {"JOBS": str(self.capacity), "MAKEFLAGS": self._jobserver.makeflags()}
+        spec = replace(spec, env={**spec.env, **size})
+        return spec if self._transform is None else self._transform(drv, spec)
 
     def _logged(self, spec: SandboxSpec, log: Path) -> Result:
         # A link or a named pipe may have been put there.
@@ -107,17 +151,10 @@ class LocalExecutor:
         finally:
             os.close(file)
 
-    def lay_out(self, drv: Build, inputs: Mapping[str, Path], work: Path) -> tuple[Mount, ...]:
-        """Fill the work folder. Verification does it otherwise in a subclass."""
-        return prepare(drv, inputs, work)
-
-    def adjust(self, spec: SandboxSpec) -> SandboxSpec:
-        """Add what depends on the machine's size. Verification perturbs more in a subclass."""
-        env = {**spec.env, "JOBS": str(self.jobserver.jobs), "MAKEFLAGS": self.jobserver.makeflags()}
-        return SandboxSpec(**{f: getattr(spec, f) for f in spec.__struct_fields__} | {"env": env})
-
     def _run(self, spec: SandboxSpec, log: int) -> Result:
-        # Outside of the mutex: for root, starting hands the whole work folder to the build's user.
+        if self._cancelled:
+            raise Cancelled
+        # Outside of the mutex: for root, starting hands the whole work directory to the build's user.
         running = self._sandbox.start(spec, log)
         with self._mutex:
             self._running.add(running)
@@ -137,8 +174,9 @@ class LocalExecutor:
                 running.cancel()
 
     def close(self) -> None:
-        """Stop the sandbox server."""
+        """Stop the sandbox server and remove the jobserver."""
         self._sandbox.close()
+        self._jobserver.close()
 
 
 def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
@@ -160,7 +198,8 @@ def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
 def _report(log: Path) -> tuple[str, ...]:
     """The log's last lines and its path."""
     lines = log.read_bytes()[-64 * 1024 :].decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
-    space = shutil.disk_usage(log).free
+    status = os.statvfs(log)
+    space = status.f_bavail * status.f_frsize  # bytes
     # The log may lack the very line that says so.
     full = (f"no space left on the disk of the store ({space / 1e6:.1f} MB free)",) if space < _FULL else ()
     return (*(f"| {line}" for line in lines), f"log: {log}", *full)

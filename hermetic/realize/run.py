@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,9 +15,10 @@ from hermetic.derivation.graph import Work
 from hermetic.project.lock import Pin
 from hermetic.realize.engine import Engine
 from hermetic.realize.events import Event, Listener, Notice, Transfer
-from hermetic.realize.jobserver import Jobserver
 from hermetic.realize.local import LocalExecutor
 from hermetic.realize.steps import Steps
+from hermetic.realize.store_substituter import StoreSubstituter
+from hermetic.realize.substituter import Substituter, Substituters
 from hermetic.store.store import Store
 
 if TYPE_CHECKING:
@@ -31,12 +33,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         keep_going: after a failure go on with what does not depend on it.
         keep_failed: keep the work directory of a build that fails.
         offline: download nothing.
+        substitute: directories of other stores that are asked for outputs, in this order.
     """
 
     jobs: int | None = None
     keep_going: bool = False
     keep_failed: bool = False
     offline: bool = False
+    substitute: tuple[Path, ...] = ()
 
 
 @contextmanager
@@ -47,25 +51,41 @@ def engine(
 
     Args:
         listener: told of everything that happens, from several threads.
+
+    Raises:
+        UsageError: one of the directories to substitute from is no store.
     """
     tell = listener or _nobody
     with store.workspace("run") as space:
-        jobserver = Jobserver(space / "jobserver", settings.jobs or os.cpu_count() or 1)
-        executor = LocalExecutor(jobserver, tell)
+        executor = LocalExecutor(space, settings.jobs or os.cpu_count() or 1, tell)
         steps = Steps(
             store,
             executor,
             lambda stop: _fetcher(store, work, settings.offline, tell, stop),
             tell,
+            substituters=substituters(store, settings.substitute, tell),
             offline=settings.offline,
             keep_failed=settings.keep_failed,
         )
         try:
-            yield Engine(steps, work, jobserver, keep_going=settings.keep_going, listener=tell)
+            yield Engine(steps, work, executor, keep_going=settings.keep_going, listener=tell)
         finally:
             steps.close()
             executor.close()
-            jobserver.close()
+
+
+def substituters(store: Store, paths: Iterable[Path], listener: Listener | None = None) -> Substituters:
+    """Other stores as substituters, each once. The store itself is none, so that one setting can serve many.
+
+    Raises:
+        UsageError: one of the directories is no store.
+    """
+    found: dict[Path, Substituter] = {}
+    for path in paths:
+        substituter = StoreSubstituter(path)
+        if path.resolve() != store.root.resolve():
+            found.setdefault(path.resolve(), substituter)
+    return Substituters(list(found.values()), listener or _nobody)
 
 
 def _fetcher(store: Store, work: Work, offline: bool, tell: Listener, stop: threading.Event) -> Fetcher:

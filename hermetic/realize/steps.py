@@ -11,13 +11,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermetic.derivation.step import Step
 from hermetic.derivation.value import Build, Derivation, Unpack, build_key
-from hermetic.errors import ArchiveError, BuildFailure, HermeticError, PatchError
+from hermetic.errors import (
+    ArchiveError,
+    BuildFailure,
+    HashMismatch,
+    HermeticError,
+    PatchError,
+    SubstituterError,
+)
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import How, Listener, Notice, Phase, Started, Waiting
+from hermetic.realize.executor import Executor, Request, admitted
+from hermetic.realize.substituter import Offer, Substituters
 from hermetic.store.flocks import Stopped
 from hermetic.store.records import Realisation
 from hermetic.store.store import Store
@@ -27,22 +38,17 @@ if TYPE_CHECKING:
     from hermetic.sources.fetch import Fetcher
 
 
-class Executor(Protocol):
-    """Runs the script of a build somewhere. The one here is `local.LocalExecutor`."""
+class Done(msgspec.Struct, frozen=True):
+    """What came of a step.
 
-    def execute(self, step: Step, inputs: Mapping[str, Path], work: Path, log: Path) -> Path:
-        """Build, and return the tree that was made.
+    Attributes:
+        object: name of the store object.
+        origin: name of the substituter that it was taken from; empty where it was made here.
+    """
 
-        Args:
-            inputs: derivation id to the path of its store object.
-            work: an empty folder for this build alone. log: where its output goes.
-
-        Raises:
-            BuildFailure, BuildTimeout, SandboxError, Cancelled.
-        """
-
-    def cancel(self) -> None:
-        """Stop everything that runs, now."""
+    object: str
+    how: How
+    origin: str = ""
 
 
 class Steps:
@@ -55,11 +61,13 @@ class Steps:
         fetcher: Callable[[threading.Event], Fetcher],
         listener: Listener,
         *,
+        substituters: Substituters | None = None,
         offline: bool = False,
         keep_failed: bool = False,
     ) -> None:
         self.store = store
         self.executor = executor
+        self.substituters = substituters or Substituters((), listener)
         self.offline = offline
         self.keep_failed = keep_failed
         self._make_fetcher = fetcher
@@ -85,28 +93,59 @@ class Steps:
     def _usable(self, found: Realisation | None) -> str | None:
         return self.store.usable(found, temp_roots=self._temp_roots)
 
-    def fetch(self, step: Step) -> tuple[str, How]:
+    def substitute(self, step: Step, offer: Offer) -> Done | None:
+        """Take the output of a step from a substituter that offered it; None when that cannot be."""
+        made = offer.realisation
+        if self._usable(made) is not None:
+            return self._substituted(step, offer)
+        with self._lock(made.build_key, self._on_wait(step), step):
+            self._check_stop()
+            if self._usable(made) is not None:
+                return self._substituted(step, offer)
+            return self._obtain(step, offer)
+
+    def _substituted(self, step: Step, offer: Offer) -> Done:
+        """The object is here already; only that this step gives it was not known."""
+        self._record(step, offer.realisation)
+        return Done(offer.realisation.object, "substituted", offer.source.name)
+
+    def _obtain(self, step: Step, offer: Offer) -> Done | None:
+        made = offer.realisation
+        self._listener(Started(step.drv_id, step.label, "substitute"))
+        try:
+            with self.store.workspace(f"substitute-{step.derivation.name}") as space:
+                offer.source.obtain(made.object, space / "object", self.stop)
+                name = self._register(
+                    step, made.build_key, space / "object", made.inputs, made.seconds, expected=made.object
+                )
+        except (SubstituterError, HashMismatch, Unstorable) as error:
+            self._check_stop()
+            self.substituters.refuse(step, offer, error.message)
+            return None
+        return Done(name, "substituted", offer.source.name)
+
+    def fetch(self, step: Step) -> Done:
         """Download a source, check it, and add it to the store."""
 
         def work() -> str:
             started = time.monotonic()
-            return self._register(step, key, self._download(step), (), started)
+            return self._register(step, key, self._download(step), (), time.monotonic() - started)
 
         key = build_key(step.derivation, _no_inputs)
         return self._locked(step, key, work, "fetched")
 
-    def unpack(self, step: Step, key: str, inputs: Mapping[str, str]) -> tuple[str, How]:
+    def unpack(self, step: Step, key: str, inputs: Mapping[str, str]) -> Done:
         """Unpack a source and apply its patches. `inputs`: derivation id to store object."""
 
         def work() -> str:
             started = time.monotonic()
             with self.store.workspace(f"unpack-{step.derivation.name}") as space:
                 tree = self._unpack(step, inputs, space)
-                return self._register(step, key, tree, tuple(inputs.values()), started)
+                return self._register(step, key, tree, tuple(inputs.values()), time.monotonic() - started)
 
         return self._locked(step, key, work, "unpacked")
 
-    def build(self, step: Step, key: str, inputs: Mapping[str, str]) -> tuple[str, How]:
+    def build(self, step: Step, key: str, inputs: Mapping[str, str]) -> Done:
         """Run a build script in the sandbox. `inputs`: derivation id to store object."""
 
         def work() -> str:
@@ -115,7 +154,7 @@ class Steps:
                 out = self._build(step, inputs, space)
                 self._listener(Phase(step.drv_id, "registering"))
                 try:
-                    return self._register(step, key, out, tuple(inputs.values()), started)
+                    return self._register(step, key, out, tuple(inputs.values()), time.monotonic() - started)
                 except Unstorable as error:
                     assert isinstance(step.derivation, Build)
                     message = f"{step.label}: {error.message.replace(str(out), step.derivation.out)}"
@@ -127,7 +166,7 @@ class Steps:
         """Do a derivation once more without registering anything: what a repair needs.
 
         Args:
-            inputs: derivation id to store object. space: an empty folder.
+            inputs: derivation id to store object. space: an empty directory.
 
         Returns:
             path of the tree or file that was made.
@@ -135,7 +174,10 @@ class Steps:
         self._listener(Started(step.drv_id, step.label, step.kind))
         if step.kind == "fetch":
             return self._download(step)
-        return (self._unpack if step.kind == "unpack" else self._build)(step, inputs, space)
+        if step.kind == "unpack":
+            return self._unpack(step, inputs, space)
+        with admitted(self.executor, self.stop):
+            return self._build(step, inputs, space)
 
     def _unpack(self, step: Step, inputs: Mapping[str, str], space: Path) -> Path:
         from hermetic.sources import archive, patching
@@ -168,33 +210,40 @@ class Steps:
     def _build(self, step: Step, inputs: Mapping[str, str], space: Path) -> Path:
         paths = {i: self.store.path(o) for i, o in inputs.items()}
         try:
-            return self.executor.execute(step, paths, space, self._log(step))
+            return self.executor.execute(Request(step, paths, space, self._log(step)))
         except BuildFailure as error:
             if self.keep_failed:
-                error.details += (f"work folder: {self.store.layout.failed / space.name}",)
+                error.details += (f"work directory: {self.store.layout.failed / space.name}",)
             raise
 
-    def _locked(self, step: Step, key: str, work: Callable[[], str], how: How) -> tuple[str, How]:
+    def _locked(self, step: Step, key: str, work: Callable[[], str], how: How) -> Done:
         known = self._by_key(step, key)
         if known is not None:
-            return known, "cut off"
-        waited = False
-
-        def on_wait(holder: str) -> None:
-            nonlocal waited
-            waited = True
-            self._listener(Waiting(step.drv_id, step.label, holder))
-
-        with self._lock(key, on_wait, step):
+            return Done(known, "cut off")
+        waited: list[str] = []
+        with self._lock(key, self._on_wait(step, waited), step):
             self._check_stop()
             known = self._by_key(step, key)
             if known is not None:
-                return known, "by another process" if waited else "cut off"
+                return Done(known, "by another process" if waited else "cut off")
+            for offer in self.substituters.by_build_key(step, key):
+                if (done := self._obtain(step, offer)) is not None:
+                    return done
             log = self._log(step) if step.kind == "build" else None
             if log is not None:
                 log.unlink(missing_ok=True)  # that of an earlier attempt, which nobody shall follow
             self._listener(Started(step.drv_id, step.label, step.kind, log))
-            return work(), how
+            return Done(work(), how)
+
+    def _on_wait(self, step: Step, holders: list[str] | None = None) -> Callable[[str], None]:
+        """Tell of each process that is waited for, and note it in `holders`."""
+
+        def on_wait(holder: str) -> None:
+            if holders is not None:
+                holders.append(holder)
+            self._listener(Waiting(step.drv_id, step.label, holder))
+
+        return on_wait
 
     @contextmanager
     def _lock(self, key: str, on_wait: Callable[[str], None], step: Step) -> Iterator[None]:
@@ -213,23 +262,29 @@ class Steps:
         usable = self._usable(found)
         if found is None or usable is None:
             return None
+        self._record(step, found)
+        return usable
+
+    def _record(self, step: Step, made: Realisation) -> None:
+        """Register that a step gives an object that is here, as another realisation says."""
+        drv = step.derivation
         self.store.record(
-            Realisation(
-                drv_id=step.drv_id,
-                build_key=key,
-                object=usable,
-                name=step.derivation.name,
-                version=step.derivation.version,
-                system=_system(step.derivation),
-                inputs=found.inputs,
-                seconds=found.seconds,
-                built_at=found.built_at,
+            msgspec.structs.replace(
+                made, drv_id=step.drv_id, name=drv.name, version=drv.version, system=_system(drv)
             ),
             temp_roots=self._temp_roots,
         )
-        return usable
 
-    def _register(self, step: Step, key: str, path: Path, inputs: tuple[str, ...], started: float) -> str:
+    def _register(
+        self,
+        step: Step,
+        key: str,
+        path: Path,
+        inputs: tuple[str, ...],
+        seconds: float,
+        *,
+        expected: str = "",
+    ) -> str:
         self._check_stop()
         return self.store.add(
             path,
@@ -240,7 +295,8 @@ class Steps:
             build_key=key,
             system=_system(step.derivation),
             inputs=inputs,
-            seconds=time.monotonic() - started,
+            seconds=seconds,
+            expected=expected,
         )
 
     def _download(self, step: Step) -> Path:

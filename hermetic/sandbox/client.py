@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import _socket
+import array
 import contextlib
+import marshal
 import os
 import signal
-import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from hermetic.errors import SandboxError
-from hermetic.sandbox import diagnosis, host, identity
+from hermetic.sandbox import diagnosis, identity, server, wire
 from hermetic.sandbox import spec as specs
 from hermetic.sandbox.spec import SandboxSpec
-
-_ENTRY_POINT: Final = Path(__file__).with_name("__main__.py")
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -47,7 +46,7 @@ class Result(msgspec.Struct, frozen=True):
 class Running:
     """A running build. Call `wait` exactly once. `cancel` may be called from any thread."""
 
-    def __init__(self, sandbox: Sandbox, channel: socket.socket, owned: tuple[str, ...]) -> None:
+    def __init__(self, sandbox: Sandbox, channel: _socket.socket, owned: tuple[str, ...]) -> None:
         self._sandbox = sandbox
         self._channel = channel
         self._owned = owned
@@ -55,7 +54,7 @@ class Running:
     def cancel(self) -> None:
         """Kill all processes of the build. Returns at once; `wait` then returns a cancelled result."""
         with contextlib.suppress(OSError):  # the build has ended
-            self._channel.shutdown(socket.SHUT_WR)
+            self._channel.shutdown(_socket.SHUT_WR)
 
     def wait(self) -> Result:
         """Wait for the end and return the result. An interrupt (Ctrl-C) kills the build first.
@@ -65,14 +64,14 @@ class Running:
         """
         try:
             try:
-                outcome = host.receive(self._channel)
+                outcome = wire.receive(self._channel)
             except BaseException as error:
                 self.cancel()
                 if isinstance(error, OSError):
                     raise SandboxError("the sandbox server has died") from None
                 self._channel.settimeout(5)
                 with contextlib.suppress(OSError):
-                    host.receive(self._channel)
+                    wire.receive(self._channel)
                 raise
         finally:
             self._channel.close()
@@ -102,8 +101,8 @@ class Sandbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._server: subprocess.Popen[bytes] | None = None
-        self._requests: socket.socket | None = None
+        self._server: server.Server | None = None
+        self._requests: _socket.socket | None = None
         self._identity = identity.choose()
 
     def __enter__(self) -> Sandbox:
@@ -117,12 +116,12 @@ class Sandbox:
     def close(self) -> None:
         """Kill all builds and stop the server."""
         with self._lock:
-            server, self._server = self._server, None
+            running, self._server = self._server, None
             if self._requests is not None:
                 self._requests.close()
                 self._requests = None
-        if server is not None:
-            server.wait()
+        if running is not None:
+            running.wait()
 
     def check(self) -> None:
         """Set up an empty sandbox and remove it.
@@ -170,44 +169,39 @@ class Sandbox:
             raise
 
     def _send(self, message: dict[str, Any], streams: tuple[int, ...], owned: tuple[str, ...]) -> Running:
-        ours, theirs = socket.socketpair()
-        with theirs:
+        ours, theirs = _socket.socketpair()
+        with contextlib.closing(theirs):
             build = Running(self, ours, owned)
             with self._lock:
                 requests = self._start_server()
                 try:
-                    socket.send_fds(requests, [b"b"], [theirs.fileno(), *streams])
+                    fds = array.array("i", [theirs.fileno(), *streams])
+                    requests.sendmsg([b"b"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)])
                 except OSError as error:
                     raise SandboxError(f"the sandbox server has died: {error}") from None
         try:
-            host.send(ours, message)
+            wire.send(ours, message)
         except OSError as error:  # not to be confused with a broken pipe of our standard output
             ours.close()
             raise SandboxError(f"the sandbox server has died: {error}") from None
         return build
 
-    def _start_server(self) -> socket.socket:
+    def _start_server(self) -> _socket.socket:
         if self._requests is not None:
             return self._requests
         if not sys.executable:
             raise SandboxError(
                 "cannot locate the Python interpreter, which the sandbox needs: sys.executable is empty"
             )
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         who = self._identity
-        numbers = (theirs.fileno(), who.uid, who.gid, int(who.privileged))
-        with theirs:
-            self._server = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", str(_ENTRY_POINT), *map(str, numbers)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env={},
-                cwd="/",
-            )
-        self._requests = ours
-        return ours
+        try:
+            self._server = server.take_or_start()
+        except OSError as error:
+            raise SandboxError(f"the sandbox server cannot be started: {error}") from None
+        self._requests = self._server.requests
+        with contextlib.suppress(OSError):  # it has died; who asks it for something will be told
+            self._requests.send(marshal.dumps((who.uid, who.gid, who.privileged)))
+        return self._requests
 
     # --- work directories: when hermetic runs as root, builds run as another user ---
 

@@ -12,20 +12,21 @@ The server is single-threaded, uses the standard library only, and starts fast.
 from __future__ import annotations
 
 import _socket
-import errno
 import gc
 import marshal
 import os
 import select
-import signal
 import time
 
-from hermetic.sandbox import inside, seccomp, syscalls
+from hermetic.sandbox import inside, seccomp, syscalls, wire
 
 # Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import Any, NoReturn
+else:
+    import _signal as signal  # `signal` itself takes half as long to load as all the rest
 
 _NAMESPACES = (
     syscalls.CLONE_NEWUSER
@@ -75,7 +76,7 @@ class Server:
         self.host_uid = host_uid
         self.host_gid = host_gid
         self.privileged = privileged
-        self.filter = seccomp.program()
+        self.filter = b""  # made when a build first needs it: those under another clock have their own
         self.owners = _owners(host_uid, host_gid) if privileged else None
         self.builds: dict[int, Build] = {}  # by the descriptors of both channel and pidfd
         self.poll = select.poll()
@@ -117,7 +118,7 @@ class Server:
         fds = [int.from_bytes(raw[i : i + _FD_BYTES], "little") for i in range(0, len(raw), _FD_BYTES)]
         channel = _socket.socket(fileno=fds[0])
         try:
-            self._start(channel, receive(channel), fds[1:])
+            self._start(channel, wire.receive(channel), fds[1:])
         except inside.SetupError as error:
             _reply(channel, {"error": error.record})
         except OSError as error:
@@ -131,6 +132,8 @@ class Server:
         if request["process"]["clock_offset"]:
             # Only rebuilds need it. It is imported here because a build's root has no modules.
             from hermetic.sandbox import clock  # noqa: F401
+        elif not self.filter:
+            self.filter = seccomp.program()
         cpu = self._idle_cpu() if request["process"]["one_cpu"] else None
         sources = inside.open_sources(request["operations"], self.owners) if self.privileged else None
         control, inner = _socket.socketpair()
@@ -268,31 +271,9 @@ def _owners(host_uid: int, host_gid: int) -> int | None:
         os.waitpid(pid, 0)
 
 
-def send(channel: _socket.socket, message: dict[str, Any]) -> None:
-    """Send a message of built-in types, with its length before it."""
-    data = marshal.dumps(message)
-    channel.sendall(len(data).to_bytes(4, "little") + data)
-
-
-def receive(channel: _socket.socket) -> Any:
-    """Receive the next message of a channel. Raises OSError (ECONNRESET) when the other end is closed."""
-    size = int.from_bytes(_receive_exactly(channel, 4), "little")
-    return marshal.loads(_receive_exactly(channel, size))
-
-
-def _receive_exactly(channel: _socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = channel.recv(size - len(data))
-        if not more:
-            raise OSError(errno.ECONNRESET, "the other end is closed")
-        data += more
-    return data
-
-
 def _reply(channel: _socket.socket, outcome: dict[str, Any]) -> None:
     try:
-        send(channel, outcome)
+        wire.send(channel, outcome)
     except OSError:
         pass  # the client has gone
     channel.close()
@@ -336,13 +317,18 @@ def _close_all_but(kept: set[int]) -> None:
     os.closerange(first, 1 << 20)
 
 
-def main(argv: list[str]) -> None:
-    """Serve until the client exits."""
-    fd, uid, gid, privileged = (int(a) for a in argv[1:5])
+def main(fd: int) -> None:
+    """Serve until the client goes away. `fd`: of the socket that requests come from."""
+    os.chdir("/")
+    os.closerange(fd + 1, 1 << 20)  # what our caller's caller has left open is nothing to us
     # The client decides when builds end. Signals of its terminal are for the client only.
     for name in ("SIGINT", "SIGQUIT", "SIGHUP", "SIGTSTP", "SIGTTIN", "SIGTTOU"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    server = Server(_socket.socket(fileno=fd), uid, gid, bool(privileged))
+    requests = _socket.socket(fileno=fd)
+    first = requests.recv(1024)
+    if not first:
+        return  # nothing was to be built
+    server = Server(requests, *marshal.loads(first))
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from hermetic.errors import BuildFailure, HermeticError
+
+if TYPE_CHECKING:
+    from hermetic.derivation.step import Step
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -15,12 +19,21 @@ class Output(msgspec.Struct, frozen=True):
     Attributes:
         derivation: id of the target's derivation.
         object: name of the store object. path: where it is.
+        origin: the other store that it was copied from just now; empty where it was built or there already.
     """
 
     target: str
     derivation: str
     object: str
     path: Path
+    origin: str = ""
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """What may have to be done. `origin`: the other store that has the output; empty where none has."""
+
+    step: Step
+    origin: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -9,19 +9,29 @@ from hermetic.errors import HermeticError
 from hermetic.systems import running_on
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from hermetic.realize.events import Listener
     from hermetic.session.session import Session
 
 EMULATOR: Final = "qemu-user"  # the recipe of the seed that runs foreign programs
 
 
-def command_line(session: Session, target: str, program: str | None, listener: Listener | None) -> list[str]:
+def command_line(
+    session: Session,
+    target: str,
+    program: str | None,
+    substitute: Iterable[Path],
+    listener: Listener | None,
+) -> list[str]:
     """See `Session.command_line`."""
     name, _, revision = target.partition("@")
     evaluator = session.evaluator(revision or None)
     wanted = evaluator.parse_target(name)
     foreign = wanted.system not in running_on(platform.machine())
-    done = session.realize([target, EMULATOR] if foreign else [target], listener=listener)
+    wanted_too = [EMULATOR] if foreign else []
+    done = session.realize([target, *wanted_too], substitute=substitute, listener=listener)
     tree = done.outputs[target].path
     relative = program or evaluator.recipe(wanted.recipe).meta.main_program or f"bin/{wanted.recipe}"
     if not (tree / relative).is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import msgspec
 from hermetic.errors import UsageError
 from hermetic.project import worktree
 from hermetic.session.opened import Opened
-from hermetic.session.outcome import Failure, Output, Realized
+from hermetic.session.outcome import Failure, Output, Pending, Realized
 
 if TYPE_CHECKING:
     from hermetic.derivation.graph import Work
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hermetic.realize.engine import Outcome
     from hermetic.realize.events import Listener
     from hermetic.realize.run import Settings
+    from hermetic.realize.substituter import Offer
     from hermetic.sources import update
     from hermetic.store.leftovers import Leftovers
     from hermetic.store.published import Agreement
@@ -42,13 +43,28 @@ class Session(Opened):
 
     # -- realizing
 
-    def pending(self, targets: Iterable[str]) -> list[Step]:
-        """What may have to be fetched, unpacked or built for targets, inputs first."""
+    def pending(self, targets: Iterable[str], *, substitute: Iterable[Path] = ()) -> list[Pending]:
+        """What may have to be fetched, unpacked, built or substituted for targets, inputs first.
+
+        Args:
+            substitute: as in `realize`.
+        """
         from hermetic.derivation import graph
+        from hermetic.realize import run
 
         work = graph.merge(self.instances(targets))
-        todo = graph.pending(work.derivations, work.roots.values(), lambda d: self._there(d) is not None)
-        return [work.steps[drv_id] for drv_id in todo]
+        substituters = run.substituters(self.store, substitute)
+        offers: dict[str, Offer] = {}
+
+        def offered(drv_ids: list[str]) -> dict[str, Offer]:
+            found = substituters.by_derivation([work.steps[d] for d in drv_ids])
+            offers.update(found)
+            return found
+
+        todo = graph.pending(
+            work.derivations, work.roots.values(), lambda d: self._there(d) is not None, offered
+        )
+        return [Pending(work.steps[d], offers[d].source.name if d in offers else "") for d in todo]
 
     def realize(
         self,
@@ -58,6 +74,7 @@ class Session(Opened):
         keep_going: bool = False,
         keep_failed: bool = False,
         offline: bool = False,
+        substitute: Iterable[Path] = (),
         listener: Listener | None = None,
     ) -> Realized:
         """Build targets, or find them built. Their objects are kept from collection until the session ends.
@@ -67,9 +84,12 @@ class Session(Opened):
             keep_going: after a failure go on with what does not depend on it.
             keep_failed: keep the work directory of a build that fails.
             offline: download nothing.
+            substitute: directories of other stores on this machine, asked for outputs in this order before
+                anything is fetched or built.
             listener: told of what goes on, from several threads. It is not called when all is built.
 
         Raises:
+            UsageError: a directory to substitute from is no store.
             HermeticError: the first failure, unless `keep_going`.
         """
         instances = self.instances(targets)
@@ -79,44 +99,64 @@ class Session(Opened):
         from hermetic.derivation import graph
         from hermetic.realize.run import Settings
 
-        settings = Settings(jobs=jobs, keep_going=keep_going, keep_failed=keep_failed, offline=offline)
+        settings = Settings(
+            jobs=jobs,
+            keep_going=keep_going,
+            keep_failed=keep_failed,
+            offline=offline,
+            substitute=tuple(substitute),
+        )
         work = graph.merge(instances)
         outcome = self._run(work, settings, listener)
+        origins = {drv_id: done.origin for drv_id, done in outcome.done.items()}
         return Realized(
-            self._outputs(instances, outcome.objects),
+            self._outputs(instances, outcome.objects, origins),
             tuple(Failure(d, work.steps[d].label, error) for d, error in outcome.failures.items()),
             tuple(work.steps[d].label for d in outcome.skipped),
         )
 
     def realize_inputs(
-        self, target: str, *, jobs: int | None = None, listener: Listener | None = None
+        self,
+        target: str,
+        *,
+        jobs: int | None = None,
+        substitute: Iterable[Path] = (),
+        listener: Listener | None = None,
     ) -> dict[str, Path]:
-        """Realize what the build of a target needs, but not the build itself.
+        """Realize what the build of a target needs, but not the build itself. Arguments as in `realize`.
 
         Returns:
             derivation id to path of the store object.
         """
         from hermetic.derivation.value import inputs_of
+        from hermetic.realize.run import Settings
 
         instance = self.instantiate(target)
         needed = inputs_of(instance.graph[instance.graph.root])
-        objects = self._realize_derivations([instance], needed, jobs, listener)
+        settings = Settings(jobs=jobs, substitute=tuple(substitute))
+        objects = self._realize_derivations([instance], needed, settings, listener)
         return {drv_id: self.store.path(name) for drv_id, name in objects.items()}
 
     def command_line(
-        self, target: str, *, program: str | None = None, listener: Listener | None = None
+        self,
+        target: str,
+        *,
+        program: str | None = None,
+        substitute: Iterable[Path] = (),
+        listener: Listener | None = None,
     ) -> list[str]:
         """Realize a target; how its program is started here, under the pinned emulator if it is foreign.
 
         Args:
             program: path in the output; None for the recipe's main program.
+            substitute: as in `realize`.
 
         Raises:
             HermeticError: the target cannot be realized, or has no such program.
         """
         from hermetic.session import program as programs
 
-        return programs.command_line(self, target, program, listener)
+        return programs.command_line(self, target, program, substitute, listener)
 
     def failed_work(self, target: str) -> Path | None:
         """The work directory of the last build of a target that failed and was kept (`keep_failed`)."""
@@ -150,14 +190,21 @@ class Session(Opened):
         )
 
     def _realize_derivations(
-        self, instances: list[Instance], wanted: Iterable[str], jobs: int | None, listener: Listener | None
+        self,
+        instances: list[Instance],
+        wanted: Iterable[str],
+        settings: Settings,
+        listener: Listener | None,
     ) -> dict[str, str]:
         """Realize some derivations of targets' graphs; derivation id to store object."""
+        wanted = list(wanted)
+        there = {drv_id: found for drv_id in wanted if (found := self._there(drv_id)) is not None}
+        if len(there) == len(set(wanted)):
+            return there
         from hermetic.derivation import graph
-        from hermetic.realize.run import Settings
 
         work = msgspec.structs.replace(graph.merge(instances), roots={drv_id: drv_id for drv_id in wanted})
-        return self._run(work, Settings(jobs=jobs), listener).objects
+        return self._run(work, settings, listener).objects
 
     def _run(self, work: Work, settings: Settings, listener: Listener | None) -> Outcome:
         from hermetic.realize import run
@@ -184,12 +231,17 @@ class Session(Opened):
                 self.store.put_answer(self.fingerprint(), target, name)
         return objects
 
-    def _outputs(self, instances: list[Instance], objects: dict[str, str]) -> dict[str, Output]:
-        return {
-            label: Output(label, i.graph.root, objects[label], self.store.path(objects[label]))
-            for i in instances
-            if (label := i.target.label) in objects
-        }
+    def _outputs(
+        self, instances: list[Instance], objects: dict[str, str], origins: Mapping[str, str] | None = None
+    ) -> dict[str, Output]:
+        """`origins`: derivation id to the substituter's name, for what was substituted."""
+        outputs = {}
+        for instance in instances:
+            label, root = instance.target.label, instance.graph.root
+            if label in objects:
+                path = self.store.path(objects[label])
+                outputs[label] = Output(label, root, objects[label], path, (origins or {}).get(root, ""))
+        return outputs
 
     # -- verifying
 
@@ -202,6 +254,7 @@ class Session(Opened):
         jobs: int | None = None,
         perturb: Collection[str] | None = None,
         keep: str | os.PathLike[str] | None = None,
+        substitute: Iterable[Path] = (),
         listener: Listener | None = None,
     ) -> Report:
         """Rebuild targets under varied conditions and compare with the store, bit for bit.
@@ -212,6 +265,7 @@ class Session(Opened):
             jobs: cores to use; None for all.
             perturb: which conditions vary (`hermetic.verify.perturb.NAMES`); None for all.
             keep: directory in which both trees of what differs are left; None to leave nothing.
+            substitute: as in `realize`: where the outputs that are verified may come from.
             listener: told of what goes on, from several threads.
 
         Returns:
@@ -221,6 +275,7 @@ class Session(Opened):
             HermeticError: a target cannot be realized, or there is nothing to rebuild.
         """
         from hermetic.derivation import graph
+        from hermetic.realize.run import Settings
         from hermetic.verify import perturb as perturbing
         from hermetic.verify.rebuild import Rebuilder
         from hermetic.verify.verdict import Report
@@ -237,7 +292,8 @@ class Session(Opened):
                 hint="fetched and unpacked sources are verified by their hashes in flake-like.lock",
             )
         everything = graph.closure(work.derivations, builds)
-        objects = self._realize_derivations(instances, everything, jobs, listener)
+        settings = Settings(jobs=jobs, substitute=tuple(substitute))
+        objects = self._realize_derivations(instances, everything, settings, listener)
         rebuilder = Rebuilder(
             self.store,
             builds,

@@ -8,8 +8,9 @@
         roots/  temproots/                    what keeps objects alive: for good, and for running processes
         tmp/  trash/  failed/                 work in progress, what waits to be deleted, kept failed builds
         locks/  log/  eval/                   locks, logs of builds, cached evaluations
+        download/  download/rejected/         downloads under way, and those with other bytes than expected
         reserve                               space that a collection needs when the disk is full
 
 The arguments why it holds together: `registering` (adding), `protect` (collection beside builds),
-`workspaces` (leftovers), `database` (damage), `sentinel` (altered objects).
+`workspaces` (leftovers), `connection` (damage), `sentinel` (altered objects).
 """

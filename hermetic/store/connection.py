@@ -1,4 +1,4 @@
-"""A connection to the SQLite file of a store, in WAL mode; what stands in it, `store.database` knows.
+"""A connection to the SQLite file of a store, in WAL mode. Its tables are those of `store.database`.
 
 Damage is looked for at open, at a price that can be paid each time: the file's header and length always, and
 a check of the whole whenever the file is not the one that was last found good. In WAL mode the main file
@@ -253,7 +253,7 @@ class Connection:
         return status.st_size, status.st_mtime_ns
 
     def check_values(self, connection: sqlite3.Connection) -> None:
-        """Find values that cannot be so; called when the file is not the one that was last found good.
+        """Find invalid values. Called when the file is not the one that was last found good.
 
         Raises:
             StoreError: there is one.

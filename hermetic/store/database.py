@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,7 +70,7 @@ class Database(Connection):
         super().__init__(path, in_use, SCHEMA, read_only=read_only, make_room=make_room)
 
     def check_values(self, connection: sqlite3.Connection) -> None:
-        """The structure may be whole and the text in it not: names and hashes have a form."""
+        """A file whose structure is valid may still hold names and hashes that are not."""
         for *row, mark in connection.execute(f"SELECT {_INFO}, sentinel FROM objects"):
             self._info(row)
             self._mark(row[0], row[4], mark)
@@ -107,7 +106,7 @@ class Database(Connection):
         return last_used, sentinel
 
     def _unsound_object(self, name: object) -> StoreError:
-        return corrupt(self.path, f"what it says of the object {name!r} cannot be so")
+        return corrupt(self.path, f"the row of object {name!r} is invalid")
 
     # -- realisations
 
@@ -143,7 +142,7 @@ class Database(Connection):
             raise self._unsound_realisation(row[0]) from None
 
     def _unsound_realisation(self, drv_id: object) -> StoreError:
-        return corrupt(self.path, f"the realisation of {drv_id!r} is not sound")
+        return corrupt(self.path, f"the row of the realisation of {drv_id!r} is invalid")
 
     def drv_ids(self) -> set[str]:
         """The derivations of all realisations."""
@@ -228,6 +227,8 @@ class Transaction:
         Returns:
             the derivation ids of these.
         """
+        import json  # only a collection needs it
+
         chosen = (json.dumps(names),)
         of_these = "IN (SELECT value FROM json_each(?))"
         query = f"SELECT drv_id FROM realisations WHERE object {of_these}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import ctypes
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
@@ -15,6 +17,8 @@ _RENAME_EXCHANGE: Final = 2
 
 @cache
 def _libc() -> ctypes.CDLL:
+    import ctypes  # slow to load, and small objects need none of this
+
     return ctypes.CDLL(None, use_errno=True)
 
 
@@ -24,6 +28,8 @@ def sync_file_system(path: Path) -> None:
     Raises:
         OSError: the disk failed, or is full.
     """
+    import ctypes
+
     folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _libc().syncfs(folder) != 0:
@@ -39,6 +45,8 @@ def exchange(a: Path, b: Path) -> bool:
     Raises:
         OSError: it can, and failed.
     """
+    import ctypes
+
     rename = getattr(_libc(), "renameat2", None)
     if rename is None:
         return False

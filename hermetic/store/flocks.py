@@ -84,8 +84,8 @@ def held(path: Path, *, shared: bool = False) -> Iterator[None]:
         os.close(file)
 
 
-def try_folder(path: Path) -> int | None:
-    """Lock an existing folder or file; None when it is gone or another holds it."""
+def try_lock(path: Path) -> int | None:
+    """Lock an existing directory or file; None when it is gone or another holds it."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

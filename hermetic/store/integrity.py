@@ -35,8 +35,8 @@ class Report(msgspec.Struct, frozen=True):
         checked: number of objects. size: bytes that were hashed.
         missing: names of registered objects that are not there.
         altered: names of objects whose content is not what they are named for, with what differs.
-        unregistered: names of objects in the store's folder that the database does not know.
-        foreign: other names in the store's folder.
+        unregistered: names of objects in the store's directory that the database does not know.
+        foreign: other names in the store's directory.
         records: names of realisation records and manifests that are missing or damaged.
     """
 
@@ -69,7 +69,7 @@ def verify(
         progress: called with the number of objects and bytes done so far.
 
     Raises:
-        StoreError: the database or the store's folder cannot be read, or a name is not registered.
+        StoreError: the database or the store's directory cannot be read, or a name is not registered.
     """
     infos = {info.name: info for info in store.objects()}
     chosen = list(infos) if names is None else list(dict.fromkeys(names))
@@ -216,7 +216,7 @@ def repair(store: Store, name: str, remake: Callable[[list[Realisation], Path], 
 
     Args:
         remake: builds or fetches the object once more. It gets what is known of its making, the newest first,
-            and an empty folder; it returns the path of the tree that it made there.
+            and an empty directory; it returns the path of the tree that it made there.
 
     Raises:
         HashMismatch: what was made has another content. The store is as it was.

@@ -15,7 +15,7 @@ from hermetic.filesystem import translated, write_atomically
 VERSION: Final = 1
 RESERVE: Final = 1 << 20  # bytes
 LOW: Final = 4 << 20  # bytes free on the disk, below which the reserve may be used
-_FOLDERS: Final = (
+_DIRECTORIES: Final = (
     "log/by-name", "tmp", "trash", "failed", "roots/auto", "temproots",
     "locks", "realisations", "manifests", "eval",
 )  # fmt: skip
@@ -25,8 +25,8 @@ class Layout:
     """Paths of one store.
 
     Attributes:
-        root: the folder that holds the objects. meta: `.hermetic` in it.
-        tmp: workspaces. trash: what waits to be deleted. failed: kept folders of failed builds.
+        root: the directory that holds the objects. meta: `.hermetic` in it.
+        tmp: workspaces. trash: what waits to be deleted. failed: kept directories of failed builds.
         downloads: where downloads wait until they are whole; they survive an interruption.
         rejected: downloads that are not what was expected, kept aside for a person to look at.
         reserve: a file of some size, so that a collection can write on a full disk once it is removed.
@@ -91,14 +91,14 @@ class Layout:
             hint=f"if it was version {VERSION}, write {VERSION} into that file",
         )
 
-    def check_folders(self) -> bool:
-        """Whether all folders are there. What is removed in them must be the store's own.
+    def check_directories(self) -> bool:
+        """Whether all directories are there. What is removed in them must be the store's own.
 
         Raises:
-            StoreError: one of them is something else, such as a link to a folder elsewhere.
+            StoreError: one of them is something else, such as a link to a directory elsewhere.
         """
         complete = True
-        for path in (self.meta, self.log, self.roots, *(self.meta / name for name in _FOLDERS)):
+        for path in (self.meta, self.log, self.roots, *(self.meta / name for name in _DIRECTORIES)):
             try:
                 mode = path.lstat().st_mode
             except OSError:
@@ -106,16 +106,16 @@ class Layout:
                 continue
             if not stat.S_ISDIR(mode):
                 raise StoreError(
-                    f"{path} is {filesystem.kind(mode)}, and should be a folder",
-                    hint="move it away; the next command makes the folder anew",
+                    f"{path} is {filesystem.kind(mode)}, and should be a directory",
+                    hint="move it away; the next command makes the directory anew",
                 )
         return complete
 
-    def make_folders(self) -> None:
+    def make_directories(self) -> None:
         """Make what is missing. Safe to be done by several processes at once."""
-        self.check_folders()
+        self.check_directories()
         with translated(self.meta, "create"):
-            for name in _FOLDERS:
+            for name in _DIRECTORIES:
                 (self.meta / name).mkdir(parents=True, exist_ok=True)
             self.make_reserve()
 

@@ -30,9 +30,9 @@ class Leftovers(msgspec.Struct, frozen=True):
     """What is left over.
 
     Attributes:
-        unregistered: objects in the store's folder that the database does not know: someone was killed while
+        unregistered: objects in the store's directory that the database does not know: someone was killed while
             adding or deleting them.
-        workspaces: folders of work whose process is dead. failed: kept folders of failed builds.
+        workspaces: directories of work whose process is dead. failed: kept directories of failed builds.
         downloads: rejected ones, and those that nobody has gone on with for `DOWNLOAD_DAYS`.
         files: records, locks, logs and roots that mean nothing any more.
         size: bytes of all.
@@ -104,7 +104,7 @@ def clear(store: Store, found: Found) -> None:
 
 def _remove_unlocked(path: Path, *beside: Path) -> None:
     """Remove a file, and others that belong to it, unless a process holds its lock."""
-    lock = flocks.try_folder(path)
+    lock = flocks.try_lock(path)
     if lock is None:
         return
     try:
@@ -116,7 +116,7 @@ def _remove_unlocked(path: Path, *beside: Path) -> None:
 
 
 def _is_unlocked(path: Path) -> bool:
-    lock = flocks.try_folder(path)
+    lock = flocks.try_lock(path)
     if lock is None:
         return False
     os.close(lock)
@@ -155,13 +155,13 @@ def _files(store: Store) -> Iterator[Path]:
     layout = store.layout
     objects = {info.name for info in store.objects()}
     drv_ids = store.database.drv_ids()
-    for folder, wanted in (
+    for directory, wanted in (
         (layout.manifests, objects),
         (layout.realisations, {f"{drv_id}.json" for drv_id in drv_ids}),
     ):
-        for name in set(os.listdir(folder)) - wanted:
-            if not _young_part(folder / name):
-                yield folder / name
+        for name in set(os.listdir(directory)) - wanted:
+            if not _young_part(directory / name):
+                yield directory / name
     for path in layout.log.iterdir():
         if path.is_file() and path.stem not in drv_ids and workspaces.age_in_days(path) > LOG_DAYS:
             yield path
@@ -171,8 +171,8 @@ def _files(store: Store) -> Iterator[Path]:
     for path in layout.locks.glob("*.build"):
         if _is_unlocked(path):
             yield path
-    for folder in (layout.meta, layout.log, layout.eval, layout.roots, layout.roots / "auto"):
-        yield from (path for path in folder.glob(".*.part*") if not _young_part(path))
+    for directory in (layout.meta, layout.log, layout.eval, layout.roots, layout.roots / "auto"):
+        yield from (path for path in directory.glob(".*.part*") if not _young_part(path))
     yield from roots.lapsed(layout)
 
 

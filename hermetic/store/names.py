@@ -32,12 +32,12 @@ def label_of(name: str, version: str) -> str:
 
 
 def object_name(content_hash: str, label: str) -> str:
-    """The name of an object in the store's folder."""
+    """The name of an object in the store's directory."""
     return f"{content_hash}-{label}"
 
 
 def is_object_name(text: str) -> bool:
-    """Whether a file in the store's folder bears the name of an object."""
+    """Whether a file in the store's directory bears the name of an object."""
     return _OBJECT.fullmatch(text) is not None and len(text) <= _LONGEST
 
 

@@ -4,7 +4,7 @@ Manifests know the digest of every file, so candidates are found without reading
 one they are compared byte by byte all the same: a file that was altered must not spread. Each exchange is one
 rename of a link that was made in a workspace, so at every instant either the old file or the new one is there.
 
-A link changes the status (ctime) of files and folders, which objects' sentinels are taken of. So objects that
+A link changes the status (ctime) of files and directories, which objects' sentinels are taken of. So objects that
 do not look as they were registered are left alone, and the sentinels of the others are taken anew. The same
 happens when a collection deletes a name of a shared file: the next look at the other objects hashes them once.
 """
@@ -113,7 +113,7 @@ class _Run:
         self.files = 0
         self.freed = 0
         self.touched: set[str] = set()
-        self.folders: set[bytes] = set()
+        self.directories: set[bytes] = set()
 
     def share(self, places: list[Place]) -> None:
         """Make one inode of equal files. The one that has most names stays."""
@@ -141,21 +141,21 @@ class _Run:
                 return False
             raise
         self.touched.update((file.object, by.object))
-        folder = file.path.rpartition(b"/")[0]
-        if len(folder) > len(self.start) and folder not in self.folders:
-            make_movable(Path(os.fsdecode(folder)))
-            self.folders.add(folder)
+        directory = file.path.rpartition(b"/")[0]
+        if len(directory) > len(self.start) and directory not in self.directories:
+            make_movable(Path(os.fsdecode(directory)))
+            self.directories.add(directory)
         os.rename(self.link, file.path)
         self.files += 1
         self.freed += file.bytes_alone
         return True
 
     def settle(self, manifests: dict[str, Manifest]) -> None:
-        """Give folders their canonical form again, and take the sentinels of what was changed anew."""
-        for folder in self.folders:
-            with translated(folder, "make canonical"):
-                os.chmod(folder, 0o555)  # noqa: PTH101
-                os.utime(folder, ns=(0, 0))
+        """Give directories their canonical form again, and take the sentinels of what was changed anew."""
+        for directory in self.directories:
+            with translated(directory, "make canonical"):
+                os.chmod(directory, 0o555)  # noqa: PTH101
+                os.utime(directory, ns=(0, 0))
         marks = [
             (name, sentinel.take(os.fspath(self.store.path(name)), sentinel.choose(manifests[name])))
             for name in sorted(self.touched)

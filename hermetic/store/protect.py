@@ -133,7 +133,7 @@ def living(layout: Layout, *, clear: bool = False) -> dict[str, tuple[str, ...]]
     """
     result: dict[str, tuple[str, ...]] = {}
     for path in sorted(layout.temp_roots.iterdir()):
-        free = flocks.try_folder(path)
+        free = flocks.try_lock(path)
         if free is not None:
             if clear:
                 with suppress(OSError):

@@ -103,8 +103,8 @@ def _checked(pairs: _Pairs, where: str) -> Published:
         _check_value(key, fields[key], where)
     entry = msgspec.convert(fields, Published)
     if label_in(entry.object) != _label(entry):
-        fact = f"{_shown(entry.object)} is no object of {_label(entry)}"
-        raise PublishedError(f'{where}: the fields do not fit together: {fact}')
+        fact = f"{_shown(entry.object)} is not an object of {_label(entry)}"
+        raise PublishedError(f'{where}: the fields contradict each other: {fact}')
     return entry
 
 

@@ -23,7 +23,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
 
     Attributes:
         objects, realisations: how many are registered now.
-        altered: names of objects in the store's folder whose content is wrong; they are not registered.
+        altered: names of objects in the store's directory whose content is wrong; they are not registered.
         unusable: names of realisation records that are damaged, or whose object is not there.
         old: where the old database was moved to; None when there was none.
     """
@@ -39,7 +39,7 @@ def rebuild_db(path: Path, *, progress: Callable[[int, int], None] | None = None
     """Make a new database. Each object is hashed, and registered only if it is right.
 
     Args:
-        path: the store's folder.
+        path: the store's directory.
         progress: called with the number of objects done, and of all.
 
     Raises:
@@ -50,7 +50,7 @@ def rebuild_db(path: Path, *, progress: Callable[[int, int], None] | None = None
     if not layout.exists():
         raise StoreError(f"there is no store at {path}")
     layout.check_writable()
-    layout.make_folders()
+    layout.make_directories()
     in_use = flocks.acquire(layout.database_lock, wait=False)
     if in_use is None:
         raise StoreError(f"{path} is in use by another process", hint="wait until it ends, then try again")

@@ -1,8 +1,8 @@
 """After an unclean end: what the database may have lost is registered again, from the records beside it.
 
 Committed transactions wait in the database's log until the last process closes it. A process that was killed
-leaves the log behind; if that is then cut short or overwritten, SQLite takes the damage for the log's end, and
-the last registrations are gone without a word. But every realisation was written to a file of its own before
+leaves the log behind. If that is then cut short or overwritten, SQLite silently truncates it, and the last
+registrations are lost. But every realisation was written to a file of its own before
 its transaction was committed. So whoever opens a store that was not closed compares the two.
 
 A collection that was killed leaves records of what it has just unregistered; those objects come back too, and

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from hermetic import filesystem, tree
-from hermetic.errors import StoreError
+from hermetic.errors import HashMismatch, StoreError
 from hermetic.store import (
     database,
     flocks,
@@ -35,7 +35,7 @@ class Store:
     """One store, opened. Safe to use from several threads; any number of processes may have it open.
 
     Attributes:
-        root: its folder.
+        root: its directory.
         layout: where things lie in it.
         database: its database.
     """
@@ -73,8 +73,8 @@ class Store:
             store._create()
         elif not read_only:
             layout.check_writable()
-            if not layout.check_folders():
-                layout.make_folders()
+            if not layout.check_directories():
+                layout.make_directories()
         try:
             left_open = not read_only and store.database.was_left_open()
             store.database.check()
@@ -88,7 +88,7 @@ class Store:
         return store
 
     def _create(self) -> None:
-        self.layout.make_folders()
+        self.layout.make_directories()
         with flocks.held(self.layout.create_lock):
             if not self.layout.database.exists():
                 database.create(self.layout.database)
@@ -107,8 +107,8 @@ class Store:
     def _sweep(self) -> None:
         try:
             workspaces.sweep(self.layout)
-        except FileNotFoundError:  # someone was tidy and removed our empty folders
-            self.layout.make_folders()
+        except FileNotFoundError:  # someone was tidy and removed our empty directories
+            self.layout.make_directories()
 
     def close(self) -> None:
         """Let go of everything, what `add` and `keep` protected from collection included."""
@@ -241,6 +241,7 @@ class Store:
         inputs: tuple[str, ...] = (),
         seconds: float = 0.0,
         temp_roots: TempRoots | None = None,
+        expected: str = "",
         copy: bool = False,
     ) -> str:
         """Make a tree a store object, and register what it is the realisation of: one transaction for both.
@@ -251,11 +252,13 @@ class Store:
             drv_id, build_key: with neither, no realisation is recorded. The other fields are those of
                 `Realisation`; `inputs` in any order, repeated or not.
             temp_roots: what shall protect the object from collection; by default, until the store is closed.
+            expected: the name that the object must have; empty where any will do.
 
         Returns:
             the object's name.
 
         Raises:
+            HashMismatch: its content has another name than `expected`. Nothing was registered.
             StoreError: nothing was registered, and nothing of it stays in the store.
         """
         for one in inputs:
@@ -263,6 +266,9 @@ class Store:
                 raise StoreError(f"{one!r} is not the name of a store object")
         label = label_of(name, version)
         with registering.prepared(self.layout, path, label, copy=copy) as prepared:
+            if expected not in ("", prepared.name):
+                found = content_hash_of(prepared.name)
+                raise HashMismatch(f"the content hash is {found}, not that of {expected}")
             keep = temp_roots or self._temp_roots
             keep.add(prepared.name)
             realisation = None
@@ -300,11 +306,11 @@ class Store:
                 registering.write_realisation(self.layout, transaction, realisation)
 
     def workspace(self, label: str, *, keep: bool = False) -> AbstractContextManager[Path]:
-        """A private empty folder, removed at the end; see `store.workspaces.workspace`."""
+        """A private empty directory, removed at the end; see `store.workspaces.workspace`."""
         return workspaces.workspace(self.layout, label, keep=keep)
 
     def kept_failures(self, label: str = "") -> list[Path]:
-        """Kept folders of failed builds whose label begins so, the newest first."""
+        """Kept directories of failed builds whose label begins so, the newest first."""
         return workspaces.kept_failures(self.layout, label)
 
     def lock(

@@ -1,11 +1,11 @@
-"""Private folders for work in progress, and the removal of those whose owner is dead.
+"""Private directories for work in progress, and the removal of those whose owner is dead.
 
-A workspace is locked by its owner (flock on the folder itself) from a moment at which no sweeper can look:
+A workspace is locked by its owner (flock on the directory itself) from a moment at which no sweeper can look:
 making and locking it happens under `tmp.lock` shared, and sweepers hold that lock exclusively. A sweep moves
 what it finds dead to the trash and deletes it there, after it has let go of the lock.
 """
 
-# Locks open folders, which pathlib cannot.
+# Locks open directories, which pathlib cannot.
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from hermetic.store.layout import Layout
 
 @contextmanager
 def workspace(layout: Layout, label: str, *, keep: bool = False) -> Iterator[Path]:
-    """An empty folder for this process alone, removed at the end of the block.
+    """An empty directory for this process alone, removed at the end of the block.
 
     Args:
         label: part of its name, for people who look.
-        keep: when the block ends with a BuildFailure, move the folder to `.hermetic/failed/` instead.
+        keep: when the block ends with a BuildFailure, move the directory to `.hermetic/failed/` instead.
 
     Raises:
         StoreError: it cannot be made.
@@ -57,7 +57,7 @@ def workspace(layout: Layout, label: str, *, keep: bool = False) -> Iterator[Pat
 
 
 def kept_failures(layout: Layout, label: str = "") -> list[Path]:
-    """Kept folders of failed builds whose label begins so, the newest first."""
+    """Kept directories of failed builds whose label begins so, the newest first."""
     found = [path for path in layout.failed.iterdir() if path.name.startswith(label)]
     return sorted(found, key=lambda path: path.lstat().st_ctime_ns, reverse=True)
 
@@ -88,7 +88,7 @@ def dead(layout: Layout) -> list[Path]:
     found = []
     with flocks.held(layout.tmp_lock):
         for path in sorted(layout.tmp.iterdir()):
-            lock = flocks.try_folder(path)
+            lock = flocks.try_lock(path)
             if lock is not None:
                 os.close(lock)
                 found.append(path)
@@ -96,7 +96,7 @@ def dead(layout: Layout) -> list[Path]:
 
 
 def _discard_if_dead(layout: Layout, path: Path) -> bool:
-    lock = flocks.try_folder(path)
+    lock = flocks.try_lock(path)
     if lock is None:
         return False
     try:
@@ -121,7 +121,7 @@ def discard(layout: Layout, path: Path) -> Path:
 
 
 def discard_all(layout: Layout, paths: list[Path]) -> Path:
-    """Move trees to one folder in the trash; those that are not there are no error.
+    """Move trees to one directory in the trash; those that are not there are no error.
 
     Raises:
         StoreError: the operating system refused.
@@ -146,7 +146,7 @@ def _rename(path: Path, place: Path) -> None:
 
 
 def make_movable(path: Path) -> None:
-    """Moving a folder rewrites its `..`, for which only root needs no write permission."""
+    """Moving a directory rewrites its `..`, for which only root needs no write permission."""
     if os.geteuid() != 0 and path.is_dir() and not path.is_symlink():
         path.chmod(0o755)
 

@@ -68,7 +68,7 @@ def exactly(names: Iterable[str]) -> Perturbations:
 
 
 def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
-    """The sandbox of a rebuild. The number of jobs and the place are varied in `rebuild`."""
+    """The sandbox of a rebuild. The place is varied in `rebuild`."""
     changes: dict[str, object] = {}
     if "hostname" in on:
         changes["hostname"] = "perturbed-host"
@@ -78,6 +78,7 @@ def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
         changes["aslr"] = True
     if "jobs" in on:
         changes["one_cpu"] = True
+        changes["env"] = {**spec.env, "JOBS": "1", "MAKEFLAGS": ""}
     if "umask" in on:
         changes["umask"] = 0o027
     if "clock" in on:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from hermetic.verify.compare import Difference
+from hermetic.verify.compare.model import Difference
 
 Status = Literal["reproducible", "differs", "failed"]
 

@@ -23,7 +23,7 @@ class Case:
         what: the damage, for people.
         commands: what follows the program's name, of one run after the other.
         named: a refusal has to hold one of these: what the user has to look at.
-        writes: what may be written beside the store and the work folder, relative to the place.
+        writes: what may be written beside the store and the work directory, relative to the place.
         check: what is wrong afterwards: the kind of fault, and a line that tells; None: nothing.
     """
 

@@ -4,7 +4,7 @@
 
 Each case runs real processes on a small real project (`bench`), injects one fault, and then checks what is
 promised whatever happens: all that was registered is there and right (`hermetic store verify`), a plain
-retry succeeds and gives the same bytes, and no process, mount or work folder is left.
+retry succeeds and gives the same bytes, and no process, mount or work directory is left.
 
 One module a subject: `kills`, `disks`, `network`, `clock`, `crowds`. `victim` is the program that strikes
 itself at a chosen instant; `traces` finds what was left behind.

@@ -39,7 +39,7 @@ EFFECTS: Final = frozenset(
 # file of hermetic, functions in it (none: all), phase
 _STAND_FOR: Final[tuple[tuple[str, frozenset[str], str], ...]] = (
     ("store/flocks.py", frozenset({"_wait_for"}), "wait"),
-    ("store/registering.py", frozenset({"__init__"}), "hash"),
+    ("tree/canonical.py", frozenset({"canonicalise_and_scan"}), "hash"),
     ("store/registering.py", frozenset({"put", "_in_place", "sync"}), "rename"),
     ("store/registering.py", frozenset(), "register"),
     ("store/store.py", frozenset({"record"}), "register"),

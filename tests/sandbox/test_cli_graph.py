@@ -73,7 +73,7 @@ def test_why_depends_gives_the_shortest_chain(three: Project) -> None:
     assert "tool does not depend on lib" in ran.err
     ran = three.run("why-depends", "app", "toool")
     assert ran.code == 2
-    assert "'tool'" in ran.err
+    assert '"tool"' in ran.err
 
 
 def test_diff_of_two_targets_and_of_two_versions(three: Project) -> None:

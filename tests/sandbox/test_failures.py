@@ -176,7 +176,7 @@ def test_keep_failed_keeps_the_folder_and_shell_opens_it(project: Project) -> No
     project.recipe("app", script, source="app", host_inputs=["lib"], env={"FLAVOUR": "plain"})
     ran = project.run("realize", "--keep-failed", "app")
     assert ran.code == 100
-    (kept,) = re.findall(r"work folder: (\S+)", ran.err)
+    (kept,) = re.findall(r"work directory: (\S+)", ran.err)
     assert (Path(kept) / "build/source/made").read_text() == "half\n"
 
     ran = project.ok("shell", "app", "-c", 'cat made text "$lib/x"; pwd; ls "$out"; echo "$FLAVOUR $(id -u)"')
@@ -188,7 +188,7 @@ def test_keep_failed_keeps_the_folder_and_shell_opens_it(project: Project) -> No
 
 def test_without_keep_failed_nothing_is_kept(project: Project) -> None:
     project.recipe("app", "false")
-    assert "work folder" not in project.run("realize", "app").err
+    assert "work directory" not in project.run("realize", "app").err
     assert list((project.store / ".hermetic/failed").iterdir()) == []
 
 

@@ -43,7 +43,7 @@ def test_the_readmes_example_runs(empty: Project) -> None:
 
 def test_what_is_pending_is_told_and_then_realized(session: hermetic.Session) -> None:
     todo = session.pending(["app", "library"])
-    assert [step.derivation.name for step in todo] == ["library", "app"]
+    assert [pending.step.derivation.name for pending in todo] == ["library", "app"]
     events: list[hermetic.Event] = []
     done = session.realize(["app", "library"], listener=events.append)
     assert done.error is None

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from hermetic.errors import SandboxError
-from hermetic.sandbox import diagnosis, host
+from hermetic.sandbox import diagnosis, server, wire
 from hermetic.sandbox.client import Sandbox
 from hermetic.sandbox.spec import SandboxSpec
 from tests.support.callers import Caller
@@ -93,7 +93,7 @@ def test_kill_9_of_client_kills_builds(caller: Caller, marker: str) -> None:
 
 def test_a_server_that_dies_while_it_is_asked_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken pipe would pass for a reader of our output who has gone. (The fault injection found it.)"""
-    send = host.send
+    send = wire.send
     with Sandbox() as sandbox, Path(os.devnull).open("wb") as log:
 
         def late(channel: socket.socket, message: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def test_a_server_that_dies_while_it_is_asked_is_reported(monkeypatch: pytest.Mo
             sandbox._server.wait()
             send(channel, message)
 
-        monkeypatch.setattr(host, "send", late)
+        monkeypatch.setattr(wire, "send", late)
         with pytest.raises(SandboxError, match="the sandbox server has died"):
             sandbox.run(SandboxSpec(argv=("/nothing",), env={}), log.fileno())
 
@@ -225,3 +225,30 @@ def test_shell_by_hand_has_the_terminal(caller: Caller) -> None:
     assert b"\n42\r" in seen and b"\n1000\r" in seen
     assert b"job control turned off" not in seen
     assert json.loads(seen.strip().splitlines()[-1]) == {"status": 3, "foreground": True}
+
+
+def test_a_server_that_was_started_early_is_used_once() -> None:
+    server.start_early()
+    early = server._early
+    with Sandbox() as first, Sandbox() as second:
+        first.check()
+        second.check()
+        assert early is not None
+        assert first._server is early
+        assert second._server is not early
+
+
+def test_a_server_that_nobody_needs_ends_and_holds_nothing_open() -> None:
+    ours, theirs = os.pipe()
+    os.set_inheritable(theirs, True)
+    started = server.start()
+    os.close(theirs)
+    try:
+        assert os.read(ours, 1) == b""  # it has closed what it had inherited
+        assert sorted(os.listdir(f"/proc/{started.pid}/fd")) == ["0", "1", "2", "3"]
+        assert Path(f"/proc/{started.pid}/environ").read_bytes() == b""
+    finally:
+        os.close(ours)
+        started.requests.close()
+    started.wait()
+    assert not Path(f"/proc/{started.pid}").exists()

@@ -6,9 +6,7 @@ import os
 import pty
 import stat
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,11 +15,10 @@ from hermetic.cli import progress
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
 from hermetic.derivation.instantiate import Evaluator
-from hermetic.derivation.step import Step
 from hermetic.project import files
 from hermetic.realize.engine import Engine, Outcome
 from hermetic.realize.events import Event, Started
-from hermetic.realize.jobserver import Jobserver
+from hermetic.realize.executor import Request
 from hermetic.realize.local import LocalExecutor
 from hermetic.realize.steps import Steps
 from hermetic.session import Session
@@ -250,7 +247,7 @@ def test_json_names_target_derivation_object_and_path(project: Project) -> None:
     app_over_lib(project)
     for _ in ("built", "found built"):
         app, lib = project.ok("realize", "--json", "app", "lib-aarch64").json()
-        assert app.keys() == {"target", "derivation", "object", "path"}
+        assert app.keys() == {"target", "derivation", "object", "path", "substituted_from"}
         assert (app["target"], lib["target"]) == ("app", "lib-aarch64")
         assert app["derivation"] == project.ok("show", "app").json()["id"]
         assert Path(app["path"]) == project.store / app["object"]
@@ -297,19 +294,16 @@ def test_one_who_waits_for_a_process_that_is_killed_builds_itself(project: Proje
 class Counting(LocalExecutor):
     """Notes how many builds run at once."""
 
-    def __init__(self, jobserver: Jobserver, listener: Callable[[Event], None]) -> None:
-        super().__init__(jobserver, listener)
-        self.now = self.most = 0
-        self._count = threading.Lock()
+    now = most = 0
 
-    def execute(self, step: Step, inputs: Mapping[str, Path], work: Path, log: Path) -> Path:
-        with self._count:
+    def execute(self, request: Request) -> Path:
+        with self._mutex:
             self.now += 1
             self.most = max(self.most, self.now)
         try:
-            return super().execute(step, inputs, work, log)
+            return super().execute(request)
         finally:
-            with self._count:
+            with self._mutex:
                 self.now -= 1
 
 
@@ -319,16 +313,14 @@ def run_engine(made: Project, jobs: int, *targets: str) -> tuple[Outcome, Counti
     work: Work = graph.merge(evaluator.instantiate(evaluator.parse_target(t)) for t in targets)
     events: list[Event] = []
     with Store.open(made.store) as store, store.workspace("test") as space:
-        jobserver = Jobserver(space / "jobserver", jobs)
-        executor = Counting(jobserver, events.append)
+        executor = Counting(space, jobs, events.append)
         steps = Steps(store, executor, lambda stop: Fetcher(space / "download", cancel=stop), events.append)
         try:
-            engine = Engine(steps, work, jobserver, keep_going=False, listener=events.append)
+            engine = Engine(steps, work, executor, keep_going=False, listener=events.append)
             return engine.run(), executor, events
         finally:
             steps.close()
             executor.close()
-            jobserver.close()
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
@@ -338,7 +330,7 @@ def test_builds_run_in_parallel_but_never_more_than_jobs(project: Project, jobs:
     project.recipe("app", 'cat "$a/x" "$f/x" > "$out/x"', host_inputs=list("abcdef"))
     outcome, executor, _ = run_engine(project, jobs, "app")
     assert executor.most == jobs
-    assert sorted(outcome.done.values()).count("built") == 7
+    assert [done.how for done in outcome.done.values()].count("built") == 7
 
 
 def test_what_most_hangs_on_is_started_first(project: Project) -> None:

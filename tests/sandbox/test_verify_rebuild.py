@@ -15,7 +15,7 @@ import pytest
 from hermetic import tree
 from hermetic.errors import UsageError
 from hermetic.sandbox.spec import SandboxSpec
-from hermetic.store.flocks import try_folder
+from hermetic.store.flocks import try_lock
 from hermetic.verify.perturb import CLOCK_OFFSET, NAMES, choose, perturbed
 from hermetic.verify.reorder import unlike
 from tests.sandbox.driver import forbid_tracing
@@ -137,7 +137,7 @@ def test_a_verification_registers_nothing_and_leaves_nothing(verified: Verified)
     assert verified.project.objects() == before
     assert verified.project.leftovers() == []
     # Those of other verifications on this machine are locked by their processes.
-    assert [p for p in Path("/dev/shm").glob("hermetic-elsewhere-*") if try_folder(p) is not None] == []
+    assert [p for p in Path("/dev/shm").glob("hermetic-elsewhere-*") if try_lock(p) is not None] == []
 
 
 def test_the_report_for_people_names_file_and_both_sides(verified: Verified) -> None:
@@ -229,7 +229,7 @@ def test_ctrl_c_stops_a_verification_and_leaves_nothing(project: Project) -> Non
     project.ok("root", "list")
     assert project.leftovers() == []
     # Those of other verifications on this machine are locked by their processes.
-    assert [p for p in Path("/dev/shm").glob("hermetic-elsewhere-*") if try_folder(p) is not None] == []
+    assert [p for p in Path("/dev/shm").glob("hermetic-elsewhere-*") if try_lock(p) is not None] == []
 
 
 def test_list_perturbations_says_what_each_makes_different(project: Project) -> None:
@@ -269,7 +269,7 @@ def test_each_perturbation_changes_the_sandbox_in_its_own_way_only() -> None:
         other = perturbed(spec, choose((name,), ()))
         changed[name] = {f for f in spec.__struct_fields__ if getattr(spec, f) != getattr(other, f)}
     assert changed == {
-        "place": set(), "jobs": {"one_cpu"}, "user": set(), "order": set(),
+        "place": set(), "jobs": {"one_cpu", "env"}, "user": set(), "order": set(),
         "hostname": {"hostname"}, "kernel": {"uname26", "cpuinfo"}, "aslr": {"aslr"}, "umask": {"umask"},
         "clock": {"clock_offset"},
     }  # fmt: skip

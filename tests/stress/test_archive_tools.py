@@ -46,15 +46,15 @@ ODD: Final = "names that are odd"
 def some_tree(rng: random.Random, features: set[str]) -> Tree:
     """A tree below the directory `top`: `LINKS`: with links in it; `ODD`: with names that zips get wrong."""
     names = NAMES if ODD in features else [b"f", b"README", b"name with blanks", b"n" * 120, b"run.sh"]
-    folders = [b"top", b"top/d", b"top/d/e", b"top/" + b"l" * 90 + b"/" + b"m" * 90]
+    directories = [b"top", b"top/d", b"top/d/e", b"top/" + b"l" * 90 + b"/" + b"m" * 90]
     tree: Tree = {}
-    for folder in folders[: rng.randint(1, 4)]:
-        parts = folder.split(b"/")
+    for directory in directories[: rng.randint(1, 4)]:
+        parts = directory.split(b"/")
         for depth in range(len(parts)):
             tree[b"/".join(parts[: depth + 1])] = None
         for name in rng.sample(names, rng.randint(0, 4)):
             size = rng.choice([0, 1, 511, 512, 513, 5000, 40_000])
-            tree[folder + b"/" + name] = (rng.randbytes(size), rng.random() < 0.4)
+            tree[directory + b"/" + name] = (rng.randbytes(size), rng.random() < 0.4)
     tree[b"top/always"] = (b"content\n", False)
     tree[b"top/program"] = (b"#!/bin/sh\n", True)
     if LINKS in features:

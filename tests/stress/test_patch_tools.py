@@ -108,14 +108,14 @@ class Bench:
 
     def diff(self, old: Tree, new: Tree, command: list[str]) -> bytes:
         """The patch from one tree to the other, by a tool that is given `a` and `b`."""
-        folder = self.base / "diff"
-        folder.mkdir()
-        write(folder / "a", old)
-        write(folder / "b", new)
+        directory = self.base / "diff"
+        directory.mkdir()
+        write(directory / "a", old)
+        write(directory / "b", new)
         try:
-            return self.run([*command, "a", "b"], folder).stdout
+            return self.run([*command, "a", "b"], directory).stdout
         finally:
-            shutil.rmtree(folder)
+            shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 from hermetic import hashing, tree
 from hermetic.gc import plan as planning
 from hermetic.store.store import Store
-from hermetic.verify.compare import compare_trees
+from hermetic.verify.compare.tree import compare_trees
 from tests.unit.test_compare_formats import compare, only
 from tests.unit.test_gc import info, made
 from tests.unit.test_tree import make
@@ -64,7 +64,7 @@ def test_a_look_at_a_large_object_is_cheap(store: Store) -> None:
         assert store.intact(name)
 
 
-def test_comparing_large_files_take_bounded_time_and_memory(tmp_path: Path) -> None:
+def test_to_compare_large_files_takes_bounded_time_and_memory(tmp_path: Path) -> None:
     trees = (tmp_path / "left", tmp_path / "right")
     for side in trees:
         side.mkdir()

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hermetic.verify.compare import BuildFacts, Difference, compare_trees, describe
+from hermetic.verify.compare.model import BuildFacts, Difference
+from hermetic.verify.compare.render import describe
+from hermetic.verify.compare.tree import compare_trees
 
 Compare = Callable[..., list[Difference]]
 

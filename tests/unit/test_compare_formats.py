@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hermetic.verify.compare import BuildFacts, Difference, compare_trees, describe
 from hermetic.verify.compare.contents import compare_content
-from hermetic.verify.compare.model import Scope
+from hermetic.verify.compare.model import BuildFacts, Difference, Scope
+from hermetic.verify.compare.render import describe
+from hermetic.verify.compare.tree import compare_trees
 from tests.support.artefacts import Elf, ar
 from tests.support.examples import TIMES
 

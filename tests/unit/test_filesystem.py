@@ -15,7 +15,7 @@ def test_a_file_is_read_up_to_the_size_that_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"1234")
     assert filesystem.whole(str(path), 4) == b"1234"
-    with pytest.raises(OSError, match="4 bytes are too many") as caught:
+    with pytest.raises(OSError, match="has 4 bytes, but at most 3 are allowed") as caught:
         filesystem.whole(str(path), 3)
     assert caught.value.errno == errno.EFBIG
 

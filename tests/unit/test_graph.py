@@ -88,6 +88,28 @@ def test_pending_is_what_can_be_reached_through_what_is_not_done(
     assert set(asked) <= set(todo) | {i for n in todo for i in inputs_of(graph[n])} | set(roots)
 
 
+@given(graphs_roots_and_done, st.data())
+def test_what_is_offered_is_pending_but_nothing_that_only_it_needs(
+    case: tuple[Graph, list[str], set[str]], data: st.DataObject
+) -> None:
+    graph, roots, done = case
+    offers = data.draw(st.sets(st.sampled_from(sorted(graph))))
+    asked: list[str] = []
+
+    def offered(names: list[str]) -> set[str]:
+        asked.extend(names)
+        return offers.intersection(names)
+
+    todo = graph_of.pending(graph, roots, done.__contains__, offered)
+
+    def reached(name: str) -> set[str]:
+        below = () if name in offers else inputs_of(graph[name])
+        return set() if name in done else {name}.union(*(reached(i) for i in below))
+
+    assert set(todo) == set(asked) == set().union(*(reached(r) for r in roots))
+    assert len(asked) == len(set(asked))
+
+
 @given(graphs())
 def test_referrers_are_inputs_the_other_way_round(graph: Graph) -> None:
     uses = graph_of.referrers(graph)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hermetic.cli import entry, main, plain, shown
 from hermetic.project import worktree
 from hermetic.store import quick
 from hermetic.store.store import Store
@@ -108,3 +109,64 @@ def test_no_answer_from_a_damaged_note(project: Path) -> None:
     for note in (project / "store/.hermetic/eval").iterdir():
         note.write_bytes(note.read_bytes()[:-1] + b"?")
     assert look(project) is None
+
+
+def show(project: Path, target: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the whole program prints for `show`."""
+    assert main.run(["--project", str(project), "show", target]) == 0
+    return capsys.readouterr().out
+
+
+def test_what_show_printed_is_printed_again(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["--project", str(project), "show", "app"]
+    show(project, "app", capsys)
+    assert entry.known(args) is None  # there is no store that could keep it
+    Store.open(project / "store").close()
+    text = show(project, "app", capsys)
+    assert entry.known(args) == text
+    assert entry.known([*args, "--recursive"]) is entry.known([*args, "other"]) is None
+
+
+def test_show_is_not_answered_when_anything_has_changed(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ["--project", str(project), "show", "app"]
+    Store.open(project / "store").close()
+    text = show(project, "app", capsys)
+    with monkeypatch.context() as patch:
+        patch.setattr(shown, "_PRINTER", ("show.py",))  # as if the code that prints were another one
+        assert entry.known(args) is None
+    assert entry.known(args) == text
+    with (project / "derivations/other/recipe.toml").open("a") as file:
+        file.write("# a comment\n")
+    assert entry.known(args) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 16) - 1, 1 << 16, (1 << 16) + 1, 3 << 16])
+def test_files_are_read_whole_whatever_their_size(project: Path, size: int) -> None:
+    (project / "derivations/other/large").write_bytes(b"x" * size)
+    files = worktree.read(str(project))
+    assert files["derivations/other/large"] == b"x" * size
+    (project / "derivations/other/large").write_bytes(b"x" * size + b"y")
+    assert worktree.fingerprint(worktree.read(str(project))) != worktree.fingerprint(files)
+
+
+@pytest.mark.parametrize("args", [["realize", "nope"], ["verify", "nope"], ["verify", "app@nowhere"]])
+def test_a_simple_command_line_ends_like_any_other(
+    project: Path, capsys: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    code = main.run(["--project", str(project), *args])
+    expected = capsys.readouterr()
+    simple = entry._simple(["--project", str(project), *args])
+    assert simple == (str(project), os.environ.get("HERMETIC_STORE"), args[0], args[1:])
+    with pytest.raises(SystemExit) as ended:
+        plain.main(*simple)
+    assert (ended.value.code, capsys.readouterr()) == (code, expected)
+    assert code != 0
+
+
+@pytest.mark.parametrize("args", [["-v", "app"], ["app", "--keep-going"], ["--help"], ["app", "-j", "1"], []])
+def test_options_are_left_to_the_parser(args: list[str]) -> None:
+    assert entry._simple(["realize", *args]) is None
+    assert entry._simple(["--debug", "realize", "app"]) is None
+    assert entry._simple(["gc", "app"]) is None

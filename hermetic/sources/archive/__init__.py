@@ -31,7 +31,7 @@ def unpack(
     max_entries: int = MAX_ENTRIES,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Unpack `archive` into the folder `dest`, which must be empty or not there.
+    """Unpack `archive` into the directory `dest`, which must be empty or not there.
 
     The one top-level directory of a tar or zip, if there is exactly one entry and it is a directory, is left
     out; never that of a deb, whose `data.tar` is unpacked. Files get the mode 0644 or 0755, directories 0755,

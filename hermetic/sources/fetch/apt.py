@@ -136,5 +136,5 @@ def require(settings: AptSettings) -> None:
     if not settings.uris:
         raise FetchError(
             "apt is not configured on this machine",
-            hint=f"set {SETTING} to the address of a Debian archive (the folder that holds pool/)",
+            hint=f"set {SETTING} to the address of a Debian archive (the directory that holds pool/)",
         )

@@ -32,12 +32,12 @@ class Debian:
 
     def siblings(self, machine: Machine) -> list[str]:
         apt.require(machine.apt)
-        folder = posixpath.dirname(self.path)
+        directory = posixpath.dirname(self.path)
         problems: list[str] = []
         for base in machine.apt.uris:
             try:
-                page = machine.apt.location(f"{base.rstrip('/')}/{quote(folder, safe='/+~')}/")
+                page = machine.apt.location(f"{base.rstrip('/')}/{quote(directory, safe='/+~')}/")
                 return [link.name for link in links.page(machine.http, page)]
             except FetchError as problem:
                 problems.append(problem.message)
-        raise FetchError(f"no archive lists {folder}: {'; '.join(problems)}")
+        raise FetchError(f"no archive lists {directory}: {'; '.join(problems)}")

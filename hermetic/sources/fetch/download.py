@@ -85,9 +85,9 @@ class _Origin(msgspec.Struct):
 class Partial:
     """The file that a download grows in: `<blake3>.part`. Locked: one process at a time writes to it."""
 
-    def __init__(self, folder: Path, pin: Pin) -> None:
-        self.path = folder / f"{pin.blake3}.part"
-        self._origin = folder / f"{pin.blake3}.part.json"
+    def __init__(self, directory: Path, pin: Pin) -> None:
+        self.path = directory / f"{pin.blake3}.part"
+        self._origin = directory / f"{pin.blake3}.part.json"
         self.fd = -1
 
     def acquire(self, stop: threading.Event) -> None:

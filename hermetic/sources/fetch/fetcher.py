@@ -32,7 +32,7 @@ class Cancelled(FetchError):
 
 
 class Fetcher:
-    """Downloads into one folder; safe to use from several threads.
+    """Downloads into one directory; safe to use from several threads.
 
     Args:
         download_dir: for partial and finished files; made when needed. Several processes may share it.
@@ -71,7 +71,7 @@ class Fetcher:
         Raises:
             FetchError: no mirror gave it, or offline; the details have a line for each attempt.
             HashMismatch: as before, and some mirror served other bytes; they are kept aside.
-            StoreError: the folder cannot be written.
+            StoreError: the directory cannot be written.
             Cancelled.
         """
         if self._stop.is_set():
@@ -102,9 +102,9 @@ class Fetcher:
         return finished_path(self.download_dir, pin).is_file()
 
 
-def finished_path(folder: Path, pin: Pin) -> Path:
+def finished_path(directory: Path, pin: Pin) -> Path:
     """Where a finished download waits for its caller."""
-    return folder / f"{pin.blake3[:16]}-{pin.file}"
+    return directory / f"{pin.blake3[:16]}-{pin.file}"
 
 
 def missing(pins: Iterable[Pin]) -> FetchError:
@@ -247,10 +247,10 @@ class _Fetch(_Job[Path]):
 
     def _rejected(self, spec: str, location: Location, problem: Rejected, part: Partial) -> bool:
         """Put the wrong bytes aside for a person to look at, and note both values."""
-        folder = self.fetcher.download_dir / REJECTED
-        folder.mkdir(exist_ok=True)
+        directory = self.fetcher.download_dir / REJECTED
+        directory.mkdir(exist_ok=True)
         got = problem.digests
-        kept = folder / f"{self.pin.file[:180]}-{got.sha256}"
+        kept = directory / f"{self.pin.file[:180]}-{got.sha256}"
         part.move(kept)
         size = f"more than {self.pin.size}" if problem.oversize else str(got.size)
         fact = f"served other bytes: sha256 {got.sha256}, blake3 {got.blake3}, {size} bytes; kept as {kept}"

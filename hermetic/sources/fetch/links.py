@@ -1,4 +1,4 @@
-"""Pages that list files: index pages of web servers, package indexes, folders."""
+"""Pages that list files: index pages of web servers, package indexes, directories."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Project(msgspec.Struct):
 
 
 def page(http: Http, location: Location) -> list[Link]:
-    """What the page at `location` offers: HTML, the JSON of PEP 691, or a folder for `file:`.
+    """What the page at `location` offers: HTML, the JSON of PEP 691, or a directory for `file:`.
 
     Raises:
         FetchError: it cannot be read; with the reason.

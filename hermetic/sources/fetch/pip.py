@@ -28,7 +28,7 @@ class PipSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         index_url: the index; None: pip's default.
-        extra_index_urls: further ones. find_links: folders and pages that list files.
+        extra_index_urls: further ones. find_links: directories and pages that list files.
         no_index: use `find_links` only.
         proxy, cert: as pip's options. trusted_hosts: whose certificates are not checked.
     """
@@ -49,7 +49,7 @@ class PipSettings(msgspec.Struct, frozen=True):
         return Location(url, proxy=self.proxy, ca_file=self.cert, verify=not trusted)
 
     def pages(self) -> Iterator[Location]:
-        """The pages and folders of `find_links`."""
+        """The pages and directories of `find_links`."""
         for place in self.find_links:
             yield self.location(place if re.match(r"[a-z+]+:", place) else Path(place).absolute().as_uri())
 
@@ -113,10 +113,10 @@ def _files(environ: Mapping[str, str], root: Path) -> Iterator[Path]:
     own_file = environ.get("PIP_CONFIG_FILE", "")
     if own_file == "/dev/null":
         return
-    folders = environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
-    for folder in folders.split(":"):
-        if folder:
-            yield root / folder.lstrip("/") / "pip" / "pip.conf"
+    directories = environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
+    for directory in directories.split(":"):
+        if directory:
+            yield root / directory.lstrip("/") / "pip" / "pip.conf"
     yield root / "etc" / "pip.conf"
     home = environ.get("HOME")
     if home:

@@ -30,6 +30,6 @@ class Web:
         yield Location(self.url)
 
     def siblings(self, machine: Machine) -> list[str]:
-        """What the index page of the folder lists, where the server has one."""
-        folder = Location(self.url.rpartition("/")[0] + "/")
-        return [link.name for link in links.page(machine.http, folder)]
+        """What the index page of the directory lists, where the server has one."""
+        directory = Location(self.url.rpartition("/")[0] + "/")
+        return [link.name for link in links.page(machine.http, directory)]

@@ -9,7 +9,7 @@ that out on a directory, all or nothing.
 """
 
 from hermetic.sources.patching.applying import apply
-from hermetic.sources.patching.folder import apply_to_tree
+from hermetic.sources.patching.directory import apply_to_tree
 from hermetic.sources.patching.model import Change, FilePatch, Files, Hunk
 from hermetic.sources.patching.parsing import parse
 

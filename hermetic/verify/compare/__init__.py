@@ -1,7 +1,4 @@
 """Names the differences between two trees, and the likely cause: a path, a time stamp, an order."""
 
-from hermetic.verify.compare.model import BuildFacts, Difference
-from hermetic.verify.compare.render import describe
-from hermetic.verify.compare.tree import compare_trees
-
-__all__ = ["BuildFacts", "Difference", "compare_trees", "describe"]
+# Nothing is imported here. A verdict needs `model` alone; `tree`, which loads all that takes files apart, is
+# needed only where something differs.

@@ -8,7 +8,6 @@ A format is a reader that takes a content apart into named parts. All formats ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
@@ -120,8 +119,7 @@ class Format(NamedTuple):
     otherwise: str = ""
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """Where a comparison stands.
 
     Attributes:
@@ -133,7 +131,7 @@ class Scope:
     path: str
     facts: BuildFacts
     trail: tuple[str, ...] = ()
-    budget: list[int] = field(default_factory=lambda: [8 * MAX_UNPACKED])
+    budget: list[int] = msgspec.field(default_factory=lambda: [8 * MAX_UNPACKED])
 
     def found(self, kind: str, where: str, words: str, left: str = "", right: str = "") -> Difference:
         """A difference at `where` inside this scope."""
@@ -146,7 +144,7 @@ class Scope:
 
     def inside(self, step: str) -> Scope:
         """One step deeper."""
-        return replace(self, trail=(*self.trail, step)) if step else self
+        return msgspec.structs.replace(self, trail=(*self.trail, step)) if step else self
 
 
 def most_telling_first(scope: Scope, differences: Iterable[Difference]) -> list[Difference]:

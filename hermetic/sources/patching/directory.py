@@ -1,4 +1,4 @@
-"""Applies a patch to the files below a folder: all of it, or nothing."""
+"""Applies a patch to the files below a directory: all of it, or nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hermetic.sources.patching.model import Change
 
 
 class Tree:
-    """The files below a folder. Symbolic links are never followed, at no level."""
+    """The files below a directory. Symbolic links are never followed, at no level."""
 
     def __init__(self, root: Path, patch_name: str) -> None:
         self.root = root
@@ -105,10 +105,10 @@ def _mode(root: Path, path: str, change: Change) -> int:
 
 def _remove_empty_parents(root: Path, path: Path) -> None:
     with contextlib.suppress(OSError):  # not empty
-        for folder in path.parents:
-            if folder == root:
+        for directory in path.parents:
+            if directory == root:
                 break
-            folder.rmdir()
+            directory.rmdir()
 
 
 class _Undo(msgspec.Struct):
@@ -116,16 +116,16 @@ class _Undo(msgspec.Struct):
 
     path: Path
     kept: Path | None
-    made_folders: list[Path]
+    made_directories: list[Path]
 
     def run(self) -> None:
         if self.kept is not None:
             self.kept.replace(self.path)
         else:
             self.path.unlink(missing_ok=True)
-        for folder in reversed(self.made_folders):
+        for directory in reversed(self.made_directories):
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                directory.rmdir()
 
     def forget(self) -> None:
         if self.kept is not None:
@@ -133,8 +133,8 @@ class _Undo(msgspec.Struct):
 
 
 def _write(path: Path, change: Change, mode: int) -> _Undo:
-    made_folders = [folder for folder in reversed(path.parents) if not folder.exists()]
-    undo = _Undo(path, None, made_folders)
+    made_directories = [directory for directory in reversed(path.parents) if not directory.exists()]
+    undo = _Undo(path, None, made_directories)
     try:
         if path.exists():
             kept = _spare_name(path)
