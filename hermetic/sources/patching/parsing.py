@@ -326,7 +326,7 @@ class _Parser:
         if self.at == len(self.lines) or not self.lines[self.at].startswith("\\ "):
             return False
         cut = self.ends_in_line and self.at == len(self.lines) - 1
-        if len(encoded(self.lines[self.at])) < (12 if cut else 11):
+        if len(encoded(self.lines[self.at])) < (13 if cut else 12):
             return False
         self.at += 1
         return True
