@@ -348,7 +348,7 @@ class _Instantiation:
             if data is None:
                 there = [f.removeprefix(directory) for f in self.evaluator.files if f.startswith(directory)]
                 raise self._error(recipe, f"no patch {directory}{name}", name, did_you_mean(name, there))
-            patches.append(Patch(name, self._text(directory + name, data)))
+            patches.append(Patch.of(name, data))
         return tuple(patches)
 
     def _version(self, recipe: Recipe) -> str:

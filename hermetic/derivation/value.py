@@ -14,6 +14,7 @@ import msgspec
 from hermetic import hashing
 
 PREFIX: Final = "/hermetic"
+_BYTES: Final = "not UTF-8; one character for each byte:\n"
 
 
 class Fetch(msgspec.Struct, frozen=True, tag_field="kind", tag="fetch"):
@@ -31,10 +32,33 @@ class Fetch(msgspec.Struct, frozen=True, tag_field="kind", tag="fetch"):
 
 
 class Patch(msgspec.Struct, frozen=True):
-    """A patch in unified format (`-p1`), with the file name it is reported by."""
+    """A patch in unified format (`-p1`), with the file name it is reported by.
+
+    Attributes:
+        text: its UTF-8; of a patch that is not UTF-8 each byte as one character, after a line that says so. A
+            derivation is hashed as text, and the two ways cannot be mistaken for each other.
+    """
 
     name: str
     text: str
+
+    @classmethod
+    def of(cls, name: str, data: bytes) -> Patch:
+        """The patch of a file's bytes."""
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            text = ""
+        if data and (not text or text.startswith(_BYTES)):
+            text = _BYTES + data.decode("latin-1")
+        return cls(name, text)
+
+    @property
+    def data(self) -> bytes:
+        """The file's bytes."""
+        if self.text.startswith(_BYTES):
+            return self.text.removeprefix(_BYTES).encode("latin-1")
+        return self.text.encode("utf-8")
 
 
 class Unpack(msgspec.Struct, frozen=True, tag_field="kind", tag="unpack"):

@@ -26,7 +26,7 @@ from hermetic.errors import (
     SubstituterError,
 )
 from hermetic.realize.cancel import Cancelled
-from hermetic.realize.events import How, Listener, Phase, Started, Waiting
+from hermetic.realize.events import How, Listener, Notice, Phase, Started, Waiting
 from hermetic.realize.executor import Executor, Request, admitted
 from hermetic.realize.substituter import Offer, Substituters
 from hermetic.store.flocks import Stopped
@@ -187,6 +187,10 @@ class Steps:
         source = self.store.path(inputs[drv.source])
         tree = space / "tree"
         tree.mkdir()
+
+        def tell(note: str) -> None:
+            self._listener(Notice(step.drv_id, step.label, note))
+
         try:
             archive.unpack(source, tree, check=self._check_stop)
         except ArchiveError as error:
@@ -197,7 +201,7 @@ class Steps:
         for patch in drv.patches:
             self._check_stop()
             try:
-                patching.apply_to_tree(tree, patch.name, patch.text)
+                patching.apply_to_tree(tree, patch.name, patch.data, tell)
             except PatchError as error:
                 error.message = f"{step.label}: {error.message}"
                 raise

@@ -27,7 +27,7 @@ from tests.unit.test_compare_formats import SAMPLES, compare
 
 
 def _patch(data: bytes) -> None:
-    patching.parse("0001-a.patch", data.decode("utf-8", "replace"))
+    patching.parse("0001-a.patch", data)
 
 
 def _unpack(data: bytes) -> None:

@@ -159,6 +159,19 @@ def test_patches_are_applied_in_order_and_further_sources_stand_beside(project: 
     assert (project.realized("lib") / "text").read_text() == "three\nbeside\n"
 
 
+def test_a_patch_may_be_in_any_encoding_and_its_offset_is_told(project: Project) -> None:
+    project.source("lib", {"text": "".join(f"line {n}\n" for n in range(1, 10))})
+    project.recipe("lib", 'cp text "$out/text"\n', source="lib", patches=["0001-a.patch"])
+    patch = project.root / "patches/lib/0001-a.patch"
+    patch.parent.mkdir(parents=True)
+    patch.write_bytes(b"--- a/text\n+++ b/text\n@@ -3,3 +3,3 @@\n line 5\n-line 6\n+caf\xe9\n line 7\n")
+    ran = project.ok("realize", "lib")
+    assert (ran.paths[0] / "text").read_bytes().splitlines()[5] == b"caf\xe9"
+    assert "lib-1.0 (unpacked): 0001-a.patch: text: applied with an offset: line 3 at 5 (+2)" in ran.err
+    patch.write_bytes(patch.read_bytes().replace(b"\xe9", b"\xe8"))
+    assert (project.realized("lib") / "text").read_bytes().splitlines()[5] == b"caf\xe8"
+
+
 def test_an_output_is_canonical_whatever_the_build_did_to_modes_and_times(project: Project) -> None:
     script = """
         cd "$out"

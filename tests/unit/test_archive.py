@@ -208,6 +208,146 @@ def test_a_circle_of_links_stays_in_the_tree(tmp_path: Path) -> None:
     assert (unpack(tmp_path, made) / "a").readlink() == Path("b")
 
 
+# As tools really make them
+
+
+def zstd_skippable(content: bytes = b"pzstd") -> bytes:
+    return b"\x50\x2a\x4d\x18" + len(content).to_bytes(4, "little") + content
+
+
+COMPRESSIONS = [gzip.compress, bz2.compress, lzma.compress, zstandard.compress]
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+@pytest.mark.parametrize("padding", [0, 1, 700])
+def test_several_compressed_streams_are_one(
+    tmp_path: Path, compress: Callable[[bytes], bytes], padding: int
+) -> None:
+    parts = [compress(SIMPLE[at : at + 1000]) for at in range(0, len(SIMPLE), 1000)]
+    assert files(unpack(tmp_path, b"".join(parts) + bytes(padding))) == CONTENT
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+@pytest.mark.parametrize("junk", [b"x", b"-----BEGIN PGP SIGNATURE-----", b"\0\0junk"])
+def test_what_follows_compressed_data_is_named(
+    tmp_path: Path, compress: Callable[[bytes], bytes], junk: bytes
+) -> None:
+    refused(tmp_path, compress(SIMPLE) + junk, f"it begins with {junk.lstrip(bytes(1))[:16]!r}")
+
+
+def test_skippable_frames_of_zstd_are_skipped(tmp_path: Path) -> None:
+    """pzstd begins with one, in front of each of its frames."""
+    parts = [zstandard.compress(SIMPLE[at : at + 1000]) for at in range(0, len(SIMPLE), 1000)]
+    made = b"".join(zstd_skippable() + part for part in parts) + zstd_skippable(b"")
+    assert files(unpack(tmp_path, made)) == CONTENT
+    shutil.rmtree(tmp_path / "dest")
+    refused(tmp_path, made[:-1], "truncated")
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+def test_a_zstd_frame_that_lacks_its_last_bytes_is_refused(tmp_path: Path, checksum: bool) -> None:
+    """Also where the tar in it has ended: it is padded to many blocks, which compress to nothing."""
+    whole = zstandard.ZstdCompressor(write_checksum=checksum).compress(SIMPLE + bytes(100_000))
+    for cut in (1, 2, 3, 4, 5):
+        refused(tmp_path, whole[:-cut], "truncated: the zstd data end too soon")
+
+
+def without_end(made: bytes) -> bytes:
+    return made.rstrip(b"\0") + bytes(-len(made.rstrip(b"\0")) % 512)
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+def test_compressed_tars_need_no_end_mark(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    """What is cut off is known from the compression; a plain tar could lack anything."""
+    assert files(unpack(tmp_path, compress(without_end(SIMPLE)))) == CONTENT
+    shutil.rmtree(tmp_path / "dest")
+    refused(tmp_path, without_end(SIMPLE), "truncated: no end mark after p-1/d/b")
+
+
+def test_bytes_after_the_end_mark_of_a_tar_are_padding(tmp_path: Path) -> None:
+    assert files(unpack(tmp_path, SIMPLE + b"junk" * 1000)) == CONTENT
+
+
+def with_field(made: bytes, at: int, field: bytes) -> bytes:
+    raw = bytearray(made)
+    raw[at : at + len(field)] = field
+    fix_checksums(raw)
+    return bytes(raw)
+
+
+def test_binary_numbers_of_gnu_tar_are_read(tmp_path: Path) -> None:
+    made = with_field(tar(("p/f", b"abc")), 124, b"\x80" + (3).to_bytes(11, "big"))
+    assert files(unpack(tmp_path, made)) == {"f": b"abc"}
+    shutil.rmtree(tmp_path / "dest")
+    refused(tmp_path, with_field(made, 124, b"\xff" * 12), "a size that is no number")
+
+
+def test_volume_labels_and_incremental_directories_are_understood(tmp_path: Path) -> None:
+    made = tar(member("label", b"V"), member("p", b"D", size=4), ("p/f", b"x"))
+    at = 1024  # the data of the directory follow its header
+    made = made[:at] + b"Yf\0\0".ljust(512, b"\0") + made[at:]
+    assert files(unpack(tmp_path, made)) == {"f": b"x"}
+
+
+def test_a_file_that_was_packed_twice_as_a_link_to_itself_is_one_file(tmp_path: Path) -> None:
+    made = tar(("p/a", b"A"), member("p/a", tarfile.LNKTYPE, "p/a"))
+    assert files(unpack(tmp_path, made)) == {"a": b"A"}
+
+
+def dos_zip(*entries: tuple[str, bytes, int]) -> bytes:
+    """As Windows programs write it: no modes; attributes of DOS."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        for number, (name, content, attributes) in enumerate(entries):
+            info = zipfile.ZipInfo(chr(65 + number) * len(name.encode()))
+            info.create_system, info.external_attr = 0, attributes
+            made.writestr(info, content)
+    raw = out.getvalue()
+    for number, (name, _, _) in enumerate(entries):
+        raw = raw.replace(bytes([65 + number]) * len(name.encode()), name.encode(), 2)
+    return raw
+
+
+def test_backslashes_of_windows_programs_separate_directories(tmp_path: Path) -> None:
+    made = dos_zip(("p\\d\\", b"", 0x10), ("p\\d\\file", b"x", 0x20), ("p\\empty_dir", b"", 0x10))
+    dest = unpack(tmp_path, made)
+    assert files(dest) == {"d/file": b"x"}
+    assert (dest / "empty_dir").is_dir()
+    shutil.rmtree(dest)
+    refused(tmp_path, dos_zip(("p\\..\\..\\evil", b"", 0x20)), "a path with ..")
+    made = zipped(("p\\f", b"x", 0o100644), ("q", b"", 0o100644))
+    assert files(unpack(tmp_path, made)) == {"p\\f": b"x", "q": b""}
+
+
+def test_a_name_without_the_utf8_flag_is_what_its_program_meant(tmp_path: Path) -> None:
+    unix = zipped(("a/x\xff", b"1", 0o100644), ("a/y", b"", 0o100644))
+    raw = unix.replace("x\xff".encode(), b"x\xe9\xe9")
+    for at in (raw.index(b"PK\x03\x04") + 6, raw.index(b"PK\x01\x02") + 8):
+        raw = raw[:at] + b"\0\0" + raw[at + 2 :]
+    dest = unpack(tmp_path, raw)
+    assert sorted(os.listdir(os.fsencode(dest))) == [b"x\xe9\xe9", b"y"]
+    shutil.rmtree(dest)
+    assert files(unpack(tmp_path, dos_zip(("a/é", b"x", 0)))) == {"é": b"x"}
+
+
+def test_a_zip_behind_a_program_is_unpacked(tmp_path: Path) -> None:
+    made = zipped(("p/a", b"A", 0o100644))
+    assert files(unpack(tmp_path, b"#!/usr/bin/env python3\n" + made)) == {"a": b"A"}
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"LZIP\1", "compressed with lzip"),
+        (b"070701", "a cpio archive"),
+    ],
+)
+def test_other_formats_are_named(tmp_path: Path, data: bytes, what: str) -> None:
+    refused(tmp_path, data + bytes(1000), what)
+
+
 # Refused by name
 
 

@@ -211,6 +211,28 @@ def test_mappings_are_hashed_without_their_order() -> None:
 
 
 FETCH = Fetch("zlib", "1.3.1", "00" * 32, "11" * 32, 42)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"text\n",
+        "é\n".encode(),
+        b"\xe9\n",
+        b"\xff\0",
+        b"not UTF-8; one character for each byte:\n",
+        bytes(range(256)),
+    ],
+)
+def test_a_patch_keeps_its_bytes(data: bytes) -> None:
+    assert Patch.of("p", data).data == data
+
+
+def test_a_patch_in_utf8_is_hashed_as_its_text() -> None:
+    assert Patch.of("p", "é\n".encode()) == Patch("p", "é\n")
+
+
 UNPACK = Unpack("zlib", "1.3.1", "source", (Patch("0001-a.patch", "text\n"),))
 BUILD = Build(
     name="zlib",

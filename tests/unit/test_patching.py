@@ -162,6 +162,84 @@ def test_orig_names_of_plain_diffs_find_the_file() -> None:
     assert list(patched(text, f=TEN.encode())) == ["f"]
 
 
+# Where a hunk belongs: as for git apply and patch -F0 (tests/stress/test_patch_tools.py asks them)
+
+END = "--- a/f\n+++ b/f\n@@ -8,3 +8,4 @@\n line 8\n line 9\n line 10\n+line 11\n"
+BEGINNING = "--- a/f\n+++ b/f\n@@ -1,3 +1,4 @@\n+line 0\n line 1\n line 2\n line 3\n"
+
+
+def test_a_hunk_without_context_after_it_belongs_at_the_end() -> None:
+    tail = b"line 8\nline 9\nline 10\n"
+    twice = TEN.encode() + b"other\n" + tail
+    assert patched(END, f=twice) == {"f": twice + b"line 11\n"}
+    error = refusal(END, f=TEN.encode() + b"other\n")
+    assert error.message == "p.patch:3: the hunk for f, line 8, does not apply"
+    assert error.hint is not None and "at the end of the file" in error.hint
+
+
+def test_a_hunk_for_line_1_belongs_at_the_beginning() -> None:
+    assert patched(BEGINNING, f=TEN.encode()) == {"f": b"line 0\n" + TEN.encode()}
+    error = refusal(BEGINNING, f=b"other\n" + TEN.encode())
+    assert error.hint is not None and "at the beginning of the file" in error.hint
+
+
+def test_adding_to_an_empty_file_needs_an_empty_file() -> None:
+    text = "--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+x\n"
+    assert patched(text, f=b"") == {"f": b"x\n"}
+    assert "does not apply" in refusal(text, f=b"y\n").message
+
+
+def test_a_hunk_that_the_tools_would_put_at_different_lines_is_refused() -> None:
+    """The first hunk has moved by 20: git looks for the second where it says, GNU patch 20 lines on."""
+    block = b"{\n  old\n}\n"
+    first = "--- a/f\n+++ b/f\n@@ -3,3 +3,3 @@\n begin\n-one\n+ONE\n end\n"
+    second = "@@ -10,3 +10,3 @@\n {\n-  old\n+  new\n }\n"
+    file = b"x\n" * 9 + block + b"x\n" * 10 + b"begin\none\nend\n" + b"x\n" * 4 + block + b"x\n"
+    error = refusal(first + second, f=file)
+    assert error.message == "p.patch:8: the hunk for f, line 10, is ambiguous"
+    assert error.details == ("git apply applies it at line 10", "patch -F0 applies it at line 30")
+
+
+def test_offsets_are_told() -> None:
+    notes: list[str] = []
+    moved = b"new first\nnew second\n" + TEN.encode()
+    apply("p.patch", CHANGE_5, Memory(f=moved), notes.append)
+    assert notes == ["p.patch: f: applied with an offset: line 4 at 6 (+2)"]
+    apply("p.patch", CHANGE_5, Memory(f=TEN.encode()), notes.append)
+    assert len(notes) == 1
+
+
+def test_patches_are_bytes() -> None:
+    patch = b"--- a/\xe9\n+++ b/\xe9\n@@ -1,2 +1,2 @@\n caf\xe9\n-\xff\n+\xfe\xc3\xa9\n"
+    files = Memory()
+    files.files["\udce9"] = b"caf\xe9\n\xff\n"
+    assert apply("p", patch, files)["\udce9"].content == b"caf\xe9\n\xfe\xc3\xa9\n"
+
+
+def test_a_patch_without_its_last_line_end_is_cut_short() -> None:
+    assert "no line end" in refusal(BEGINNING[:-1], f=TEN.encode()).message
+
+
+def test_a_rename_takes_the_mode_along_and_two_files_may_swap(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x\n")
+    (tmp_path / "y").write_text("y\n")
+    (tmp_path / "x").chmod(0o755)
+    swap = "".join(
+        f"diff --git a/{a} b/{b}\nsimilarity index 100%\nrename from {a}\nrename to {b}\n"
+        for a, b in (("x", "y"), ("y", "x"))
+    )
+    assert apply_to_tree(tmp_path, "p", swap) == ("x", "y")
+    assert ((tmp_path / "x").read_text(), (tmp_path / "y").read_text()) == ("y\n", "x\n")
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "xy"] == [0o644, 0o755]
+
+
+def test_a_directory_that_a_removal_leaves_empty_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "d/e").mkdir(parents=True)
+    (tmp_path / "d/e/f").write_text("x\n")
+    apply_to_tree(tmp_path, "p", "--- a/d/e/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -180,8 +258,13 @@ def test_paths_out_of_the_tree_are_refused(name: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("diff --git a/x b/y\nsimilarity index 100%\nrename from x\nrename to y\n", "renames a file"),
+        (
+            "diff --git a/x b/y\nsimilarity index 100%\nrename from x\nrename to y\n",
+            "renames a file",
+        ),
         ("diff --git a/x b/y\ncopy from x\ncopy to y\n", "copies a file"),
+        ("diff --git a/f b/y\nrename from f\n", "not a whole rename"),
+        ("diff --git a/f b/../y\nrename from f\nrename to ../y\n", "leaves the tree"),
         ("diff --git a/x b/x\nindex 1..2\nGIT binary patch\nliteral 1\n", "binary patch"),
         ("diff --git a/x b/x\nBinary files a/x and b/x differ\n", "binary patch"),
         (
@@ -273,7 +356,7 @@ LINES = st.lists(st.sampled_from(["a", "b", "{", "}", "", "  x", "é"]), max_siz
 
 
 @examples(40)
-@given(LINES, LINES, st.integers(0, 4))
+@given(LINES, LINES, st.integers(1, 4))
 def test_a_diff_of_two_files_turns_one_into_the_other(old: list[str], new: list[str], context: int) -> None:
     if old == new:
         return

@@ -12,7 +12,7 @@ CHANGES = {
     "hostname": {"hostname"},
     "kernel": {"uname26", "cpuinfo"},
     "aslr": {"aslr"},
-    "jobs": {"one_cpu"},
+    "jobs": {"one_cpu", "env"},  # JOBS and MAKEFLAGS
     "umask": {"umask"},
     "clock": {"clock_offset"},
 }

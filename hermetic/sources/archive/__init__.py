@@ -17,6 +17,7 @@ from typing import IO, Final
 from hermetic.errors import ArchiveError, HermeticError, StoreError
 from hermetic.sources.archive import deb, tar
 from hermetic.sources.archive.output import Limits, Tree, show
+from hermetic.sources.archive.streams import compression
 
 MAX_BYTES: Final = 8 << 30
 MAX_ENTRIES: Final = 500_000
@@ -75,18 +76,21 @@ def _unpack(file: IO[bytes], name: str, dest: Path, limits: Limits) -> None:
     staging = dest / f".unpack-{os.urandom(8).hex()}"
     staging.mkdir()
     tree = Tree(os.fsencode(staging), limits)
-    beginning = file.read(16)
+    beginning = file.read(tar.BLOCK)
     file.seek(0)
     strip = True
     if beginning.startswith(b"!<arch>\n"):
         deb.unpack(file, name, tree)
         strip = False
-    elif beginning.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    elif tar.is_header(beginning) or compression(beginning) is not None:
+        tar.unpack(file, name, tree)
+    else:
         from hermetic.sources.archive import zip  # its imports take 10 ms
 
-        zip.unpack(file, name, tree)
-    else:
-        tar.unpack(file, name, tree)
+        if beginning.startswith((b"PK\x03\x04", b"PK\x05\x06")) or zip.is_zip(file):
+            zip.unpack(file, name, tree)
+        else:
+            tar.unpack(file, name, tree)  # says what is wrong
     top = tree.finish(strip)
     root = os.path.join(os.fsencode(staging), top)
     target = os.fsencode(dest)

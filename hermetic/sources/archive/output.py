@@ -170,6 +170,8 @@ class Tree:
         if target.startswith(b"/") or b".." in target.split(b"/"):
             self.limits.refuse(raw, f"a hard link out of the tree, to {show(target)}")
         source = self.path(target)
+        if source in self.entries and source == self.path(raw):
+            return  # GNU tar writes this for a file that it was told to pack twice
         found = self.entries.get(source)
         if isinstance(found, bytes):
             self.symlink(raw, found)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from hermetic.errors import ArchiveError
 from hermetic.sources.archive.output import CHUNK, show, write_all
 
+_MAGIC: Final = 6  # bytes that tell every format
+_SKIPPABLE_FIRST: Final = [bytes([0x50 + n]) for n in range(16)]
+_ZSTD_PIECE: Final = 2048  # bytes
 _MAX_MEMORY: Final = 1 << 30  # bytes: a hostile header may ask for a dictionary of 4 GiB
 
 
@@ -61,17 +64,93 @@ def _plain(file: Input) -> Iterator[bytes]:
         yield chunk
 
 
-def _decompressed(file: Input, new: Callable[[], _Decompressor]) -> Iterator[bytes]:
+class _Zstd:
+    """zstandard's decompressor with the interface of the others, for Python before 3.14.
+
+    It has no limit on what one call returns, so it is given little at a time: a block of 4 bytes may become
+    128 KiB.
+    """
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self.inner = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        self.pending = b""
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self.inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self.inner.unused_data + self.pending
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        self.pending += data
+        piece, self.pending = self.pending[:_ZSTD_PIECE], self.pending[_ZSTD_PIECE:]
+        out = self.inner.decompress(piece)
+        self.needs_input = not self.pending
+        return out
+
+
+class _Skippable:
+    """A frame of zstd that holds nothing for us: pzstd begins with one. 4 bytes of magic, 4 of size."""
+
+    needs_input = True
+
+    def __init__(self) -> None:
+        self.header = b""
+        self.left = -1
+        self.unused_data = b""
+
+    @property
+    def eof(self) -> bool:
+        return self.left == 0
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        if self.left < 0:
+            self.header += data
+            if len(self.header) < 8:
+                return b""
+            self.left, data = int.from_bytes(self.header[4:8], "little"), self.header[8:]
+        skipped = min(len(data), self.left)
+        self.left -= skipped
+        self.unused_data = data[skipped:]
+        return b""
+
+
+def _is_skippable(data: bytes) -> bool:
+    return data[:1] in _SKIPPABLE_FIRST and data[1:4] == b"\x2a\x4d\x18"
+
+
+class Format(NamedTuple):
+    """A kind of compression: how its streams begin, and what decompresses one."""
+
+    name: str
+    magic: bytes
+    new: Callable[[], _Decompressor]
+
+
+def _decompressed(file: Input, kind: Format) -> Iterator[bytes]:
     """All streams of a compressed file, one after the other. Zero bytes may follow the last."""
     data = file.read(CHUNK)
     while data:
-        stream = new()
+        if len(data) < _MAGIC:
+            data += file.read(CHUNK)
+        if kind.name == "zstd" and _is_skippable(data):
+            stream: _Decompressor = _Skippable()
+        elif data.startswith(kind.magic):
+            stream = kind.new()
+        else:
+            what = f"what follows the {kind.name} data is neither {kind.name} nor padding"
+            raise EOFError(f"{what}: it begins with {data[:16]!r}")
         while not stream.eof:
             if stream.needs_input:
                 if not data:
                     data = file.read(CHUNK)
                 if not data:
-                    raise EOFError("the compressed data end too soon")
+                    raise EOFError(f"truncated: the {kind.name} data end too soon")
             out = stream.decompress(data, CHUNK)
             data = b""
             if out:
@@ -81,44 +160,47 @@ def _decompressed(file: Input, new: Callable[[], _Decompressor]) -> Iterator[byt
             data = more.lstrip(b"\0")
 
 
-def chunks(file: Input) -> Iterator[bytes]:
-    """The content of a file, decompressed by what it begins with."""
-    start = file.tell()
-    magic = file.read(6)
-    file.seek(start)
-    if magic.startswith(b"\x1f\x8b"):
-        return _decompressed(file, _Gzip)
-    if magic.startswith(b"BZh"):
-        import bz2
+def _bzip2() -> _Decompressor:
+    import bz2
 
-        return _decompressed(file, bz2.BZ2Decompressor)
-    if magic.startswith(b"\xfd7zXZ\x00"):
-        import lzma
-
-        return _decompressed(file, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_MEMORY))
-    if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        return _zstd(file)
-    return _plain(file)
+    return bz2.BZ2Decompressor()
 
 
-def _zstd(file: Input) -> Iterator[bytes]:
+def _xz() -> _Decompressor:
+    import lzma
+
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_MEMORY)
+
+
+def _zstd() -> _Decompressor:
     if sys.version_info >= (3, 14):
         from compression import zstd
 
-        return _decompressed(file, zstd.ZstdDecompressor)
-    return _zstandard(file)
+        return zstd.ZstdDecompressor()
+    return _Zstd()
 
 
-def _zstandard(file: Input) -> Iterator[bytes]:
-    """For Python before 3.14. It does not tell a frame that ends too soon; the tar reader does."""
-    import zstandard
+FORMATS: Final = (
+    Format("gzip", b"\x1f\x8b", _Gzip),
+    Format("bzip2", b"BZh", _bzip2),
+    Format("xz", b"\xfd7zXZ\x00", _xz),
+    Format("zstd", b"\x28\xb5\x2f\xfd", _zstd),
+)
 
-    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-        file,  # type: ignore[arg-type]  # it needs no more than `read`
-        read_across_frames=True,
-    )
-    while chunk := reader.read(CHUNK):
-        yield chunk
+
+def compression(beginning: bytes) -> Format | None:
+    """How a file is compressed that begins so; None: it is not."""
+    if _is_skippable(beginning):
+        return FORMATS[-1]
+    return next((kind for kind in FORMATS if beginning.startswith(kind.magic)), None)
+
+
+def open_stream(file: Input, archive: str) -> Stream:
+    """The content of a file, decompressed by what it begins with."""
+    start = file.tell()
+    kind = compression(file.read(_MAGIC))
+    file.seek(start)
+    return Stream(_plain(file) if kind is None else _decompressed(file, kind), archive, kind is not None)
 
 
 def _damage() -> tuple[type[Exception], ...]:
@@ -140,9 +222,14 @@ def _damage() -> tuple[type[Exception], ...]:
 
 
 class Stream:
-    """Exact reads from chunks."""
+    """Exact reads from chunks.
 
-    def __init__(self, chunks: Iterator[bytes], archive: str) -> None:
+    Attributes:
+        compressed: then nothing is missing at the end of the chunks: compressed data that were cut raise.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], archive: str, compressed: bool) -> None:
+        self.compressed = compressed
         self.chunks = chunks
         self.archive = archive
         self.buffer = memoryview(b"")

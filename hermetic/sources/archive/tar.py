@@ -11,16 +11,43 @@ from typing import Final, NoReturn
 
 from hermetic.errors import ArchiveError
 from hermetic.sources.archive.output import Tree, show
-from hermetic.sources.archive.streams import Input, Stream, chunks
+from hermetic.sources.archive.streams import Input, Stream, open_stream
 
-_BLOCK: Final = 512
+BLOCK: Final = 512
 _MAX_HEADER: Final = 1 << 20  # bytes of a long name or a pax header
 _MAX_PADDING: Final = 64 << 20
+_OTHERS: Final = (
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"LZIP", "compressed with lzip"),
+    (b"\x1f\x9d", "compressed with compress (.Z)"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4"),
+    (b"\x5d\x00\x00", "compressed with the old lzma"),
+    (b"0707", "a cpio archive"),
+    (b"\xed\xab\xee\xdb", "an RPM package"),
+    (b"xar!", "a xar archive"),
+    (b"<", "a web page or an XML file"),
+)
 _REFUSED: Final = {b"3": "a character device", b"4": "a block device", b"6": "a fifo", b"S": "a sparse file"}
 
 
 def unpack(file: Input, name: str, tree: Tree) -> None:
-    Tar(Stream(chunks(file), name), name, tree).unpack()
+    Tar(open_stream(file, name), name, tree).unpack()
+
+
+def is_header(block: bytes) -> bool:
+    """Whether a block has the checksum of a header."""
+    if len(block) != BLOCK:
+        return False
+    try:
+        stated = int(block[148:156].strip(b" \0") or b"-1", 8)
+    except ValueError:
+        return False
+    if stated == 256 + sum(block[:148]) + sum(block[156:]):
+        return True
+    # some old programs took the bytes as signed
+    signed: int = 256 + sum(struct.unpack("148b", block[:148])) + sum(struct.unpack("356b", block[156:]))
+    return stated == signed
 
 
 class Tar:
@@ -43,6 +70,8 @@ class Tar:
         while True:
             self.tree.limits.check()
             if not first and not self.stream.fill():
+                if self.stream.compressed:
+                    break  # some programs write no end mark; nothing is missing, or decompression had failed
                 self.fail(f"truncated: no end mark after {show(last)}")
             if first and not self.stream.fill():
                 self.fail("the archive is empty")
@@ -69,37 +98,37 @@ class Tar:
 
     def read_header(self, first: bool, last: bytes) -> bytes | None:
         """A header with the right checksum, or None at the end mark."""
-        beginning = bytes(self.stream.buffer[:8])
+        beginning = bytes(self.stream.buffer[:16])
         try:
-            header = self.stream.read(_BLOCK, b"the header after " + last)
+            header = self.stream.read(BLOCK, b"the header after " + last)
         except ArchiveError:
             if first:
                 self.not_an_archive(beginning)
             raise
         if not header.strip(b"\0"):
             return None
-        try:
-            stated = int(header[148:156].strip(b" \0") or b"-1", 8)
-        except ValueError:
-            stated = -1
-        unsigned = 256 + sum(header[:148]) + sum(header[156:])
-        if stated != unsigned:
-            # some old programs took the bytes as signed
-            signed = 256 + sum(struct.unpack("148b", header[:148])) + sum(struct.unpack("356b", header[156:]))
-            if stated != signed:
-                if first:
-                    self.not_an_archive(beginning)
-                self.fail(f"damaged: the header after {show(last)} has a wrong checksum")
+        if not is_header(header):
+            if first:
+                self.not_an_archive(beginning)
+            self.fail(f"damaged: the header after {show(last)} has a wrong checksum")
         return header
 
     def not_an_archive(self, beginning: bytes) -> NoReturn:
         kinds = "tar (plain or compressed with gzip, bzip2, xz or zstd), zip, wheel or deb"
+        for magic, what in _OTHERS:
+            if beginning.startswith(magic):
+                self.fail(f"not an archive that can be unpacked, but {what}; supported: {kinds}")
         self.fail(f"not an archive that can be unpacked: {kinds}; it begins with {beginning!r}")
 
     def entry(self, header: bytes) -> bytes:
         """Unpack one entry; returns its name."""
         kind = header[156:157]
         size = self.number(header[124:136], "size")
+        if kind == b"V":  # the volume's label
+            self.stream.skip(size + -size % BLOCK, b"a volume label")
+            return b"a volume label"
+        if kind == b"X":  # Solaris, before there was a standard
+            kind = b"x"
         if kind in b"xgLK" and kind != b"":
             self.extra_header(kind, size)
             return b"an extended header"
@@ -120,9 +149,9 @@ class Tar:
             limits.refuse(b"(no name)", "an entry without a name")
         if kind in (b"0", b"\0", b"7") and not name.endswith(b"/"):
             self.tree.file(name, size, bool(mode & 0o111), lambda fd: self.stream.copy(size, fd, name))
-            self.stream.skip(-size % _BLOCK, name)
+            self.stream.skip(-size % BLOCK, name)
             return
-        if kind in (b"5", b"0", b"\0"):
+        if kind in (b"5", b"D", b"0", b"\0"):  # D: GNU's incremental backups; its data are a list of names
             self.tree.directory(name)
             size = 0 if kind == b"5" else size
         elif kind == b"2":
@@ -135,7 +164,7 @@ class Tar:
         if size and kind in (b"1", b"2", b"5"):
             size = 0
         limits.size(name, size)
-        self.stream.skip(size + -size % _BLOCK, name)
+        self.stream.skip(size + -size % BLOCK, name)
 
     def short_name(self, header: bytes) -> bytes:
         name = header[:100].partition(b"\0")[0]
@@ -150,7 +179,7 @@ class Tar:
             self.fail(f"an extended header of {size} bytes")
         self.tree.limits.entry(b"an extended header")
         data = self.stream.read(size, b"an extended header")
-        self.stream.skip(-size % _BLOCK, b"an extended header")
+        self.stream.skip(-size % BLOCK, b"an extended header")
         if kind == b"g":
             self.globals.update(self.pax_records(data))
             return
@@ -181,8 +210,8 @@ class Tar:
 
     def number(self, field: bytes, what: str) -> int:
         """An octal number, or a binary one when its first bit is set."""
-        if field[0] == 0x80:
-            return int.from_bytes(field[1:], "big")
+        if field[0] & 0xC0 == 0x80:  # the next bit is the sign
+            return int.from_bytes(bytes([field[0] & 0x3F]) + field[1:], "big")
         text = field.partition(b"\0")[0].strip()
         if text and (not text.isdigit() or b"8" in text or b"9" in text):
             self.fail(f"damaged: a header with a {what} that is no number: {field!r}")

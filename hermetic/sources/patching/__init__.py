@@ -1,7 +1,8 @@
-"""Patches in unified format, applied strictly (`-p1`): every context line must be there, byte for byte.
+"""Patches in unified format, applied strictly (`-p1`): they mean what `git apply` and `patch -F0` mean.
 
-A hunk may stand at another line than it says (earlier patches move text); it is looked for at the nearest
-place where all of its lines match. Nothing else is forgiven: no fuzz, no rejects, no backup files.
+A hunk may stand at another line than it says; that is told. Where git and GNU patch would both apply it, but
+at different lines, it is refused. Nothing is forgiven: no fuzz, no rejects, no backup files.
+`docs/sources.md` lists every case.
 
 `apply` is pure: from a patch and the files it touches to what those files become. `apply_to_tree` carries
 that out on a directory, all or nothing.

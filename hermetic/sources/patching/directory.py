@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -29,7 +30,7 @@ class Tree:
             PatchError: it is no ordinary file, or a symbolic link is on the way to it.
         """
         place = self.root
-        for part in path.split("/"):
+        for part in _name(path).split("/"):
             place = place / part
             try:
                 mode = place.lstat().st_mode
@@ -48,11 +49,17 @@ class Tree:
             raise PatchError(f"{self.patch_name}: cannot read {path}: {problem.strerror}") from None
 
 
-def apply_to_tree(root: Path, patch_name: str, text: str) -> tuple[str, ...]:
+def apply_to_tree(
+    root: Path, patch_name: str, patch: bytes | str, tell: Callable[[str], None] = lambda note: None
+) -> tuple[str, ...]:
     """Apply a patch to the files below `root`: all of it, or nothing.
 
     Files that change get the epoch as their time, so that no build tool thinks one of them newer than what
-    was made from it.
+    was made from it. Directories that a removal leaves empty are removed, as git and GNU patch do.
+
+    Args:
+        patch: its bytes; text stands for its UTF-8.
+        tell: called with a note for each file in which hunks stand at other lines than they say.
 
     Returns:
         The paths that changed, sorted.
@@ -60,11 +67,14 @@ def apply_to_tree(root: Path, patch_name: str, text: str) -> tuple[str, ...]:
     Raises:
         PatchError: it does not apply, or cannot be written. The tree is as it was.
     """
-    changes = apply(patch_name, text, Tree(root, patch_name))
+    notes: list[str] = []
+    changes = apply(patch_name, patch, Tree(root, patch_name), notes.append)
     undo: list[_Undo] = []
     try:
-        for path in sorted(changes):
-            undo.append(_write(root / path, changes[path]))
+        modes = {path: _mode(root, path, changes[path]) for path in changes}
+        # removals first: a file may become a directory
+        for path in sorted(changes, key=lambda path: (changes[path].content is not None, path)):
+            undo.append(_write(root / _name(path), changes[path], modes[path]))
     except OSError as problem:
         for step in reversed(undo):
             step.run()
@@ -72,7 +82,34 @@ def apply_to_tree(root: Path, patch_name: str, text: str) -> tuple[str, ...]:
         raise PatchError(f"{patch_name}: cannot write{where}: {problem.strerror}") from problem
     for step in undo:
         step.forget()
+    for path in sorted(changes):
+        if changes[path].content is None:
+            _remove_empty_parents(root, root / _name(path))
+    for note in notes:
+        tell(note)
     return tuple(sorted(changes))
+
+
+def _name(path: str) -> str:
+    """A path as the functions of `os` take it, whatever the locale: in a patch its bytes are UTF-8."""
+    return os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
+def _mode(root: Path, path: str, change: Change) -> int:
+    """The permissions of a file after the patch."""
+    before = root / _name(change.mode_of or path)
+    mode = stat.S_IMODE(before.stat().st_mode) if before.exists() and not change.fresh else 0o644
+    if change.executable is None:
+        return mode
+    return mode | 0o111 if change.executable else mode & ~0o111
+
+
+def _remove_empty_parents(root: Path, path: Path) -> None:
+    with contextlib.suppress(OSError):  # not empty
+        for directory in path.parents:
+            if directory == root:
+                break
+            directory.rmdir()
 
 
 class _Undo(msgspec.Struct):
@@ -96,20 +133,16 @@ class _Undo(msgspec.Struct):
             self.kept.unlink()
 
 
-def _write(path: Path, change: Change) -> _Undo:
+def _write(path: Path, change: Change, mode: int) -> _Undo:
     made_directories = [directory for directory in reversed(path.parents) if not directory.exists()]
-    mode, kept = 0o644, None
-    if path.exists():
-        mode = stat.S_IMODE(path.stat().st_mode)
-        kept = _keep(path)
+    # Before the undo exists: where the old file cannot be kept, nothing has been changed that could be undone.
+    kept = _keep(path) if path.exists() else None
     undo = _Undo(path, kept, made_directories)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if change.content is None:
             path.unlink(missing_ok=True)
         else:
-            if change.executable is not None:
-                mode = mode | 0o111 if change.executable else mode & ~0o111
+            path.parent.mkdir(parents=True, exist_ok=True)
             _replace(path, change.content, mode)
     except OSError:
         undo.run()

@@ -9,31 +9,45 @@ from typing import Final, NoReturn
 from hermetic.errors import PatchError
 from hermetic.sources.patching.model import FilePatch, Hunk
 
-_HUNK: Final = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@(?: .*)?$")
+_HUNK: Final = re.compile(r"@@ -([0-9]{1,9})(?:,([0-9]{1,9}))? \+([0-9]{1,9})(?:,([0-9]{1,9}))? @@")
+_INDEX: Final = re.compile(r"index [0-9a-f]+\.\.[0-9a-f]+ ([0-7]+)$")
+_TIME: Final = re.compile(
+    r"(1969-12-31|1970-01-01) ([0-2][0-9]):([0-5][0-9]):00(?:\.0+)? ([-+])([0-2][0-9]):?([0-5][0-9])$"
+)
+_FILE_MODES: Final = ("100644", "100755", "100664", "100600")
 _REFUSED: Final = (
     ("GIT binary patch", "is a binary patch"),
     ("Binary files ", "is a binary patch"),
-    ("rename from ", "renames a file"),
-    ("rename to ", "renames a file"),
-    ("copy from ", "copies a file"),
-    ("copy to ", "copies a file"),
     ("diff --cc ", "is a combined diff of a merge"),
     ("diff --combined ", "is a combined diff of a merge"),
     ("***************", "is a context diff"),
 )
 
 
-def parse(patch_name: str, text: str) -> list[FilePatch]:
+def parse(patch_name: str, patch: bytes | str) -> list[FilePatch]:
     """Read a patch. Text around the diffs (a mail's header, a commit message) is skipped.
+
+    Args:
+        patch: its bytes, in whatever encodings its files have; text stands for its UTF-8.
 
     Raises:
         PatchError: malformed, of a kind that is not supported, without any change in it, or a path in it
             would leave the tree.
     """
-    parts = list(_Parser(patch_name, text).parts())
+    parts = list(_Parser(patch_name, patch).parts())
     if not parts:
         raise PatchError(f"{patch_name}: holds no patch in unified format")
     return parts
+
+
+def is_epoch(time: str) -> bool:
+    """Whether the time of a `+++` line is the epoch: `diff -N` says so of a file that is not there."""
+    match = _TIME.match(time)
+    if match is None:
+        return False
+    zone = (int(match[5]) * 60 + int(match[6])) * (-1 if match[4] == "-" else 1)
+    day = -24 * 60 if match[1] == "1969-12-31" else 0
+    return day + int(match[2]) * 60 + int(match[3]) == zone
 
 
 class _Header:
@@ -44,6 +58,7 @@ class _Header:
         self.git = False
         self.git_names: tuple[str, str] | None = None
         self.names: tuple[str | None, str | None] | None = None
+        self.moved: dict[str, str] = {}  # from "rename from" and its like to the path
         self.creates = False
         self.deletes = False
         self.new_is_epoch = False
@@ -51,14 +66,18 @@ class _Header:
 
 
 class _Parser:
-    def __init__(self, patch_name: str, text: str) -> None:
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            raise PatchError(f"{patch_name}: a patch must be UTF-8") from None
+    """Lines are text; bytes in them that are not UTF-8 are lone surrogates. `encoded` gives the bytes."""
+
+    def __init__(self, patch_name: str, patch: bytes | str) -> None:
+        if isinstance(patch, str):
+            try:
+                patch = patch.encode("utf-8")
+            except UnicodeEncodeError:
+                raise PatchError(f"{patch_name}: a patch given as text must be valid Unicode") from None
         self.patch_name = patch_name
-        self.lines = text.split("\n")
-        if self.lines[-1] == "":
+        self.lines = patch.decode("utf-8", "surrogateescape").split("\n")
+        self.ends_in_line = self.lines[-1] != ""
+        if not self.ends_in_line:
             self.lines.pop()
         self.at = 0
 
@@ -113,15 +132,23 @@ class _Parser:
 
     def extended_header(self, header: _Header, line: str) -> None:
         self.refuse_other_formats(line)
-        words = line.split(" ")
         if line.startswith(("new file mode ", "deleted file mode ", "new mode ", "old mode ")):
-            mode = words[-1]
-            if mode not in ("100644", "100755", "100664", "100600"):
-                self.fail(f"only ordinary files can be patched, not one of mode {mode}")
+            mode = line.rpartition(" ")[2]
+            self.check_mode(mode)
             header.creates |= line.startswith("new file")
             header.deletes |= line.startswith("deleted file")
             if line.startswith("new "):
                 header.executable = mode == "100755"
+        elif header.git and line.startswith(("rename from ", "rename to ", "copy from ", "copy to ")):
+            verb, side, name = line.split(" ", 2)
+            header.moved[f"{verb} {side}"] = self.plain_path(self.unquote(name), self.at + 1)
+        elif match := _INDEX.match(line):
+            self.check_mode(match[1])
+
+    def check_mode(self, mode: str) -> None:
+        if mode not in _FILE_MODES:
+            kind = {"120000": "a symbolic link", "160000": "a submodule"}.get(mode, "something else")
+            self.fail(f"only ordinary files can be patched, not {kind}: mode {mode}")
 
     def git_names(self, rest: str) -> tuple[str, str] | None:
         """Both names of `diff --git`, where they can be told apart: they matter only if no `---` follows."""
@@ -139,7 +166,7 @@ class _Parser:
         header.names = (old, new)
         header.creates |= old is None
         header.deletes |= new is None
-        header.new_is_epoch = time.startswith(("1970-01-01", "1969-12-31"))
+        header.new_is_epoch = is_epoch(time)
         if header.creates and header.deletes:
             self.fail("both creates and removes a file")
         self.at += 2
@@ -168,65 +195,87 @@ class _Parser:
                 return bytes([int(code, 8) & 0xFF])
             return simple.get(code, match[1])
 
-        raw = re.sub(rb"\\([0-7]{1,3}|.)", replace, text[1:-1].encode())
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError:
-            self.fail(f"a name that is not UTF-8: {text}")
+        return re.sub(rb"\\([0-7]{1,3}|.)", replace, encoded(text[1:-1])).decode("utf-8", "surrogateescape")
 
     def finish(self, header: _Header, hunks: tuple[Hunk, ...]) -> FilePatch:
+        source, target, renamed = self.moved_paths(header)
         names = header.names or header.git_names
-        if names is None:
+        if names is None and target is None:
             self.fail("cannot tell which file is meant", header.line)
         candidates: list[str] = []
-        for name in names:
+        for name in names or ():
             if name is not None and (stripped := self.strip(name, header.line)) not in candidates:
                 candidates.append(stripped)
+        if target is not None:
+            if not set(candidates) <= {source, target}:
+                self.fail(f"names other files than the {target} that it says it makes", header.line)
+            candidates = [target]
         if not candidates:
             self.fail("both sides are /dev/null", header.line)
         if header.git and len(candidates) > 1:
-            self.fail(f"renames {candidates[0]} to {candidates[1]}, which is not supported", header.line)
+            self.fail(f"names two files, {candidates[0]} and {candidates[1]}, without a rename", header.line)
         if not hunks and header.names is not None:
-            self.fail(f"{candidates[-1]} is named, but no hunk follows", header.line)
-        if not hunks and not header.creates and not header.deletes and header.executable is None:
-            self.fail(f"{candidates[-1]} is named, but nothing about it changes", header.line)
+            self.fail(f"{shown(candidates[-1])} is named, but no hunk follows", header.line)
+        changes = header.creates or header.deletes or target is not None
+        if not hunks and not changes and header.executable is None:
+            self.fail(f"{shown(candidates[-1])} is named, but nothing about it changes", header.line)
+        if header.creates and any(hunk.before for hunk in hunks):
+            self.fail(f"creates {shown(candidates[-1])}, but expects text in it", header.line)
         if header.creates and len(candidates) > 1:
             candidates = candidates[1:]
-        # `diff -N` has no /dev/null: a side without lines, dated at the epoch, is a file that is not there.
+        # `diff -N` has no /dev/null: a side without lines, dated at the epoch, is a file that is not there. A
+        # side with lines is there whatever its date: the files of a store object are dated at the epoch, too.
         whole = len(hunks) == 1 and not header.git
         return FilePatch(
             line=header.line,
             candidates=tuple(candidates),
+            source=source,
+            removes_source=renamed,
             creates=header.creates,
-            may_create=header.creates or (whole and hunks[0].start == 0),
+            may_create=header.creates or (whole and not hunks[0].before),
             deletes=header.deletes or (whole and not hunks[0].after and header.new_is_epoch),
             executable=header.executable,
             hunks=hunks,
         )
 
+    def moved_paths(self, header: _Header) -> tuple[str | None, str | None, bool]:
+        """Source and target of a rename or a copy, and whether it is a rename."""
+        if not header.moved:
+            return None, None, False
+        verb = next(iter(header.moved)).partition(" ")[0]
+        if header.moved.keys() != {f"{verb} from", f"{verb} to"}:
+            self.fail(f"not a whole rename or copy: {', '.join(header.moved)}", header.line)
+        if header.creates or header.deletes:
+            self.fail(f"both {verb} and new or deleted file", header.line)
+        return header.moved[f"{verb} from"], header.moved[f"{verb} to"], verb == "rename"
+
     def strip(self, name: str, line: int) -> str:
         """`-p1`, and only what stays in the tree."""
         first, slash, rest = name.partition("/")
         if name.startswith("/") or rest.startswith("/"):
-            self.fail(f"an absolute path: {name}", line)
+            self.fail(f"an absolute path: {shown(name)}", line)
         if not slash or not first or not rest:
-            self.fail(f"the path has no first component to strip (-p1): {name}", line)
-        parts = rest.split("/")
-        if ".." in parts or first == "..":
-            self.fail(f"a path that leaves the tree: {name}", line)
-        if "" in parts or "." in parts or "\0" in name or len(rest.encode()) > 4000:
-            self.fail(f"not a plain path: {name!r}", line)
-        return rest
+            self.fail(f"the path has no first component to strip (-p1): {shown(name)}", line)
+        if first == "..":
+            self.fail(f"a path that leaves the tree: {shown(name)}", line)
+        return self.plain_path(rest, line)
+
+    def plain_path(self, path: str, line: int) -> str:
+        parts = path.split("/")
+        if path.startswith("/"):
+            self.fail(f"an absolute path: {shown(path)}", line)
+        if ".." in parts:
+            self.fail(f"a path that leaves the tree: {shown(path)}", line)
+        if "" in parts or "." in parts or "\0" in path or len(encoded(path)) > 4000:
+            self.fail(f"not a plain path: {shown(path)}", line)
+        return path
 
     def hunks(self) -> tuple[Hunk, ...]:
         out: list[Hunk] = []
-        end = 0
-        while (line := self.peek()) is not None and line.startswith("@@"):
+        while (line := self.peek()) is not None and line.startswith("@@ -"):
             hunk = self.hunk(line)
-            position = hunk.start - 1 if hunk.before else hunk.start
-            if position < end:
-                self.fail("hunks overlap or are not in the order of the file", hunk.line)
-            end = position + len(hunk.before)
+            if out and hunk.start < out[-1].start:
+                self.fail("hunks are not in the order of the file", hunk.line)
             out.append(hunk)
         return tuple(out)
 
@@ -235,41 +284,59 @@ class _Parser:
         if match is None:
             self.fail(f"not a valid hunk header: {header!r}")
         number = self.at + 1
-        start = int(match[1])
         old_left = 1 if match[2] is None else int(match[2])
         new_left = 1 if match[4] is None else int(match[4])
         if old_left == new_left == 0:
             self.fail("a hunk without lines")
-        if start == 0 and old_left:
-            self.fail("lines of a file are counted from 1")
         self.at += 1
         before: list[bytes] = []
         after: list[bytes] = []
+        leading = trailing = 0
+        changed = False
         while old_left or new_left:
             if self.at >= len(self.lines):
                 self.fail("the patch ends within this hunk", number)
             line = self.lines[self.at]
-            sign, content = line[:1], (line[1:] + "\n").encode()
-            if line in ("", "\r"):  # an editor has cut the blank of an empty context line
-                sign, content = " ", (line + "\n").encode()
+            sign, content = line[:1], encoded(line[1:]) + b"\n"
+            if not line:  # an editor has cut the blank of an empty context line
+                sign = " "
             old_left -= sign in " -"
             new_left -= sign in " +"
             if sign not in " +-" or old_left < 0 or new_left < 0:
                 self.fail(f"not the line that the hunk of line {number} announces: {line!r}")
             self.at += 1
+            if self.at == len(self.lines) and self.ends_in_line:
+                self.fail("the patch ends within this line: it has no line end", self.at)
             if self.no_line_end():
                 content = content[:-1]
             if sign in " -":
                 before.append(content)
             if sign in " +":
                 after.append(content)
-        if before == after:
+            changed |= sign != " "
+            leading += not changed
+            trailing = trailing + 1 if sign == " " else 0
+        if not changed:
             self.fail("a hunk that changes nothing", number)
-        return Hunk(number, start, tuple(before), tuple(after))
+        start, new_start = int(match[1]), int(match[3])
+        return Hunk(number, start, new_start, tuple(before), tuple(after), leading, trailing)
 
     def no_line_end(self) -> bool:
-        """Skips `\\ No newline at end of file`."""
-        if self.at < len(self.lines) and self.lines[self.at].startswith("\\ "):
-            self.at += 1
-            return True
-        return False
+        """Skips `\\ No newline at end of file`, in any language. A shorter line was cut, as for git."""
+        if self.at == len(self.lines) or not self.lines[self.at].startswith("\\ "):
+            return False
+        cut = self.ends_in_line and self.at == len(self.lines) - 1
+        if len(encoded(self.lines[self.at])) < (13 if cut else 12):
+            return False
+        self.at += 1
+        return True
+
+
+def encoded(text: str) -> bytes:
+    """The bytes of a line, or of a path."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def shown(path: str) -> str:
+    """A path for a message."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path[:300])
