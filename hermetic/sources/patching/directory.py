@@ -135,7 +135,7 @@ class _Undo(msgspec.Struct):
 
 def _write(path: Path, change: Change, mode: int) -> _Undo:
     made_directories = [directory for directory in reversed(path.parents) if not directory.exists()]
-    # Before the undo exists: where the old file cannot be kept, nothing has been changed that could be undone.
+    # Before there is an undo: if the old file cannot be kept, nothing has been changed yet.
     kept = _keep(path) if path.exists() else None
     undo = _Undo(path, kept, made_directories)
     try:
