@@ -72,8 +72,8 @@ def code(command: Callable[[], int], *, debug: bool = False) -> int:
 def report(error: HermeticError) -> None:
     """Print an error: what is wrong, further lines, a hint."""
     # What is quoted must not move the cursor, hide text, or fill the screen.
-    print(f"hermetic: error: {visible(cut(error.message))}", file=sys.stderr)
+    print(f"hermetic: error: {visible(cut(error.message), colours=True)}", file=sys.stderr)
     for line in error.details:
         print(f"  {visible(cut(line))}", file=sys.stderr)
     if error.hint:
-        print(f"hint: {visible(cut(error.hint))}", file=sys.stderr)
+        print(f"hint: {visible(cut(error.hint), colours=True)}", file=sys.stderr)

@@ -13,11 +13,16 @@ LINE: Final = 2000  # characters of one line that are shown
 _CHUNK: Final = 1 << 16
 
 
-def visible(text: str) -> str:
-    """The text with control characters escaped, except for tabs and line feeds; colours are dropped."""
+def visible(text: str, *, colours: bool = False) -> str:
+    """The text with control characters escaped, except for tabs and line feeds.
+
+    Args:
+        colours: escape the codes of colours as well: in what quotes a file, they may be the mistake. By default
+            they are dropped: in a log they only decorate.
+    """
     if text.isprintable():
         return text
-    if "\x1b[" in text:
+    if "\x1b[" in text and not colours:
         import re
 
         text = re.sub(r"\x1b\[[0-9;:]*m", "", text)

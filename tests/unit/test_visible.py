@@ -29,6 +29,7 @@ def test_control_characters_are_escaped_and_the_rest_stays() -> None:
 
 def test_colours_are_dropped() -> None:
     assert visible.visible("\x1b[1;31merror:\x1b[0m no") == "error: no"
+    assert visible.visible("\x1b[31mred", colours=True) == "\\x1b[31mred"
 
 
 def test_a_dropped_colour_does_not_make_another_sequence() -> None:
