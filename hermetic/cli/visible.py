@@ -17,8 +17,8 @@ def visible(text: str, *, colours: bool = False) -> str:
     """The text with control characters escaped, except for tabs and line feeds.
 
     Args:
-        colours: escape the codes of colours as well: in what quotes a file, they may be the mistake. By default
-            they are dropped: in a log they only decorate.
+        colours: escape the codes of colours as well: where a file is quoted, they may be the mistake. By
+            default they are dropped: in a log they only decorate.
     """
     if text.isprintable():
         return text
