@@ -11,7 +11,8 @@ from hermetic.derivation.graph import Work
 from hermetic.derivation.instantiate import Target
 from hermetic.derivation.value import inputs_of
 from hermetic.errors import HermeticError, StoreError
-from hermetic.realize.run import Settings, engine
+from hermetic.realize.run import engine
+from hermetic.realize.settings import Settings
 from hermetic.realize.steps import Steps
 from hermetic.session import Session
 from hermetic.store import integrity

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from hermetic.derivation.graph import Work
 from hermetic.project.lock import Pin
 from hermetic.realize.engine import Engine
 from hermetic.realize.events import Event, Listener, Notice, Transfer
 from hermetic.realize.local import LocalExecutor
+from hermetic.realize.settings import Settings
 from hermetic.realize.steps import Steps
 from hermetic.realize.store_substituter import StoreSubstituter
 from hermetic.realize.substituter import Substituter, Substituters
@@ -23,24 +22,6 @@ from hermetic.store.store import Store
 
 if TYPE_CHECKING:
     from hermetic.sources.fetch import Fetcher
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is carried out. Nothing here has an influence on what is built.
-
-    Attributes:
-        jobs: cores to use; None for all.
-        keep_going: after a failure go on with what does not depend on it.
-        keep_failed: keep the work directory of a build that fails.
-        offline: download nothing.
-        substitute: directories of other stores that are asked for outputs, in this order.
-    """
-
-    jobs: int | None = None
-    keep_going: bool = False
-    keep_failed: bool = False
-    offline: bool = False
-    substitute: tuple[Path, ...] = ()
 
 
 @contextmanager

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hermetic.project.lock import Lock
     from hermetic.realize.engine import Outcome
     from hermetic.realize.events import Listener
-    from hermetic.realize.run import Settings
+    from hermetic.realize.settings import Settings
     from hermetic.realize.substituter import Offer
     from hermetic.sources import update
     from hermetic.store.leftovers import Leftovers
@@ -97,7 +97,7 @@ class Session(Opened):
         if objects is not None:
             return Realized(self._outputs(instances, objects))
         from hermetic.derivation import graph
-        from hermetic.realize.run import Settings
+        from hermetic.realize.settings import Settings
 
         settings = Settings(
             jobs=jobs,
@@ -129,7 +129,7 @@ class Session(Opened):
             derivation id to path of the store object.
         """
         from hermetic.derivation.value import inputs_of
-        from hermetic.realize.run import Settings
+        from hermetic.realize.settings import Settings
 
         instance = self.instantiate(target)
         needed = inputs_of(instance.graph[instance.graph.root])
@@ -275,7 +275,7 @@ class Session(Opened):
             HermeticError: a target cannot be realized, or there is nothing to rebuild.
         """
         from hermetic.derivation import graph
-        from hermetic.realize.run import Settings
+        from hermetic.realize.settings import Settings
         from hermetic.verify import perturb as perturbing
         from hermetic.verify.rebuild import Rebuilder
         from hermetic.verify.verdict import Report
