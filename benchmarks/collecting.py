@@ -19,10 +19,10 @@ _LIVE: Final = 1000
 _CHAIN: Final = 10  # live objects that hang on one root
 
 
-def collecting(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def collecting(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """10,000 dead objects beside 1,000 live ones: planned, and deleted."""
-    yield from _planning(folder, nix, 10_000, mark=0.3)
-    store, full = folder / "store", folder / "full"
+    yield from _planning(directory, nix, 10_000, mark=0.3)
+    store, full = directory / "store", directory / "full"
     work("open", store)
     store.rename(full)
 
@@ -33,10 +33,10 @@ def collecting(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     def refill_nix() -> None:
         assert nix
         remove(nix.store)
-        copy(folder / "full-nix", nix.store)
+        copy(directory / "full-nix", nix.store)
 
     if nix:
-        copy(nix.store, folder / "full-nix")
+        copy(nix.store, directory / "full-nix")
     yield Case(
         "gc: delete 10,000 dead objects",
         after(refill, lambda: work("collect", store)),
@@ -44,13 +44,13 @@ def collecting(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     )
 
 
-def collecting_many(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def collecting_many(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """100,000 dead objects: planned only."""
-    yield from _planning(folder, nix, 100_000, mark=3.0)
+    yield from _planning(directory, nix, 100_000, mark=3.0)
 
 
-def _planning(folder: Path, nix: Nix | None, dead: int, mark: float) -> Iterator[Case]:
-    store = folder / "store"
+def _planning(directory: Path, nix: Nix | None, dead: int, mark: float) -> Iterator[Case]:
+    store = directory / "store"
     _fill(store, dead)
     if nix:
         nix.empty()
@@ -92,7 +92,7 @@ def _fill(path: Path, dead: int) -> None:
 def _fill_nix(nix: Nix, dead: int) -> None:
     """Derivations of Nix are store paths themselves. Chains are as long as hermetic's."""
     live = nix.expression(chains(_LIVE, _CHAIN), salt="-live")
-    nix.output("nix-instantiate", "--add-root", str(nix.folder / "root"), str(live))
+    nix.output("nix-instantiate", "--add-root", str(nix.directory / "root"), str(live))
     for number in range(0, dead, 10_000):
         expression = nix.expression(chains(10_000, _CHAIN), salt=f"-dead-{number}")
         nix.output("nix-instantiate", str(expression))

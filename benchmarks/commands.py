@@ -14,10 +14,10 @@ _BUILT: Final = 100
 _BUILDS: Final = 25
 
 
-def noop(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def noop(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """Everything is built already."""
     inputs = graph(_BUILT)
-    ours = Hermetic(folder, inputs, shell)
+    ours = Hermetic(directory, inputs, shell)
     ours.empty()
     ours.run("realize", ours.root)
     yield Case(
@@ -29,10 +29,10 @@ def noop(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     )
 
 
-def evaluation(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def evaluation(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """Recipes to derivations. Nix has no cache of evaluations: warm means that its .drv files exist."""
     inputs = graph(_EVALUATED)
-    ours = Hermetic(folder, inputs, shell)
+    ours = Hermetic(directory, inputs, shell)
     ours.empty()
     cache = ours.store / ".hermetic" / "eval"
     theirs = nix.timed("nix-instantiate", str(nix.expression(inputs))) if nix else None
@@ -55,10 +55,10 @@ def evaluation(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     )
 
 
-def builds(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def builds(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """Sandboxed builds that do next to nothing, start and end of the command included."""
     inputs = side_by_side(_BUILDS)
-    ours = Hermetic(folder, inputs, shell)
+    ours = Hermetic(directory, inputs, shell)
     theirs = nix.timed("nix-build", "--no-out-link", str(nix.expression(inputs))) if nix else None
     yield Case(
         f"{_BUILDS} trivial sandboxed builds, each",
@@ -70,10 +70,10 @@ def builds(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     )
 
 
-def verify(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def verify(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """One small build again; hermetic with all its perturbations, Nix as it is."""
     inputs = graph(1)
-    ours = Hermetic(folder, inputs, shell)
+    ours = Hermetic(directory, inputs, shell)
     ours.empty()
     ours.run("realize", ours.root)
     yield Case(

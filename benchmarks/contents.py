@@ -14,21 +14,21 @@ _GIB: Final = 1 << 30
 _FILES: Final = 20_000
 
 
-def adding_large(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def adding_large(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """One file of 1 GiB."""
-    yield from _adding("1 GiB", _large(folder / "large", _GIB), folder, nix, "GB/s", _GIB, 1.0)
+    yield from _adding("1 GiB", _large(directory / "large", _GIB), directory, nix, "GB/s", _GIB, 1.0)
 
 
-def adding_small(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def adding_small(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """A tree of many small files."""
-    source = _small(folder / "small", _FILES)
-    yield from _adding(f"{_FILES:,} small files", source, folder, nix, "s", 1, 1.5, against_nix=0.7)
+    source = _small(directory / "small", _FILES)
+    yield from _adding(f"{_FILES:,} small files", source, directory, nix, "s", 1, 1.5, against_nix=0.7)
 
 
 def _adding(
     what: str,
     source: Path,
-    folder: Path,
+    directory: Path,
     nix: Nix | None,
     unit: str,
     amount: float,
@@ -36,7 +36,7 @@ def _adding(
     against_nix: float | None = None,
 ) -> Iterator[Case]:
     """Copied in, as `nix-store --add` does it; and as after a build, whose output is moved."""
-    store, output = folder / "store", folder / "output"
+    store, output = directory / "store", directory / "output"
 
     def renew() -> None:
         remove(store)
@@ -66,11 +66,11 @@ def _adding(
     )
 
 
-def checking(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def checking(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """Large objects and small ones, all in the page cache."""
-    store = folder / "store"
-    sources = [_large(folder / f"large-{n}", _GIB // 4, seed=n) for n in range(8)]
-    sources += [_small(folder / f"small-{n}", 500, seed=n) for n in range(4)]
+    store = directory / "store"
+    sources = [_large(directory / f"large-{n}", _GIB // 4, seed=n) for n in range(8)]
+    sources += [_small(directory / f"small-{n}", 500, seed=n) for n in range(4)]
     work("add", store, *sources)
     if nix:
         nix.empty()
@@ -86,12 +86,12 @@ def checking(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     )
 
 
-def optimising(folder: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
+def optimising(directory: Path, shell: Path, nix: Nix | None) -> Iterator[Case]:
     """Four trees that have nine tenths of their files in common, as versions of a program have."""
-    store, trees = folder / "store", [_small(folder / f"tree-{n}", _FILES // 4) for n in range(4)]
+    store, trees = directory / "store", [_small(directory / f"tree-{n}", _FILES // 4) for n in range(4)]
     for number, tree in enumerate(trees):
         for file in range(0, _FILES // 4, 10):
-            with (tree / f"folder-{file // 100}" / f"file-{file}").open("ab") as out:
+            with (tree / f"directory-{file // 100}" / f"file-{file}").open("ab") as out:
                 out.write(b"version %d" % number)
 
     def renew() -> None:
@@ -120,10 +120,10 @@ def _large(path: Path, size: int, seed: int = 0) -> Path:
 
 
 def _small(path: Path, count: int, seed: int = 0) -> Path:
-    """Files of 0 to 4 kB, 100 in a folder."""
+    """Files of 0 to 4 kB, 100 in a directory."""
     numbers = random.Random(seed)
     for n in range(count):
         if n % 100 == 0:
-            (path / f"folder-{n // 100}").mkdir(parents=True)
-        (path / f"folder-{n // 100}" / f"file-{n}").write_bytes(numbers.randbytes(numbers.randrange(4096)))
+            (path / f"directory-{n // 100}").mkdir(parents=True)
+        (path / f"directory-{n // 100}" / f"file-{n}").write_bytes(numbers.randbytes(numbers.randrange(4096)))
     return path

@@ -51,22 +51,22 @@ def chains(size: int, length: int) -> Inputs:
 
 
 class Hermetic:
-    """A project in a folder of its own, with one seed (a shell) and builds that write a line each.
+    """A project in a directory of its own, with one seed (a shell) and builds that write a line each.
 
     Args:
         shell: a static busybox.
         salt: goes into each build, so that two projects have nothing in common.
     """
 
-    def __init__(self, folder: Path, inputs: Inputs, shell: Path, salt: str = "") -> None:
-        self.folder = folder
-        self.project = folder / "project"
-        self.store = folder / "store"
+    def __init__(self, directory: Path, inputs: Inputs, shell: Path, salt: str = "") -> None:
+        self.directory = directory
+        self.project = directory / "project"
+        self.store = directory / "store"
         self.root = next(iter(inputs))
-        self._archive = folder / "busybox.tar"
+        self._archive = directory / "busybox.tar"
         (self.project / "derivations" / "busybox").mkdir(parents=True)
         with tarfile.open(self._archive, "w") as tar:
-            tar.add(shell, "shell/bin/busybox")  # the folder at the top is left out when it is unpacked
+            tar.add(shell, "shell/bin/busybox")  # the directory at the top is left out when it is unpacked
         data = self._archive.read_bytes()
         self._file = f"{blake3(data).hexdigest()[:16]}-busybox.tar"
         self._write(
@@ -110,15 +110,15 @@ class Hermetic:
 class Nix:
     """The same for Nix, in a store of its own: no daemon, no substituters, sandboxed builds."""
 
-    def __init__(self, folder: Path, shell: Path) -> None:
-        self.folder = folder
-        self.store = folder / "nix"
+    def __init__(self, directory: Path, shell: Path) -> None:
+        self.directory = directory
+        self.store = directory / "nix"
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("NIX")},
             "NIX_CONFIG": f"{_NIX_CONF}max-jobs = {os.cpu_count()}\n",
-            "NIX_CONF_DIR": str(folder),
+            "NIX_CONF_DIR": str(directory),
         }
-        self._shell = folder / "shell"
+        self._shell = directory / "shell"
         (self._shell / "bin").mkdir(parents=True)
         shutil.copy(shell, self._shell / "bin" / "busybox")
 
@@ -139,7 +139,7 @@ class Nix:
             + "\n  ".join(lines).replace("'", '"')
             + f"\nin [ {' '.join(roots)} ]\n"
         )
-        path = self.folder / f"{next(iter(inputs))}-{len(inputs)}{salt}.nix"
+        path = self.directory / f"{next(iter(inputs))}-{len(inputs)}{salt}.nix"
         path.write_text(text)
         return path
 
@@ -173,7 +173,7 @@ def after(prepare: Callable[[], object], timed: Timed) -> Timed:
 
 
 def remove(path: Path) -> None:
-    """Remove a store, read-only folders and all."""
+    """Remove a store, read-only directories and all."""
     from hermetic import tree
 
     tree.remove(path)

@@ -34,7 +34,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Path, Path, Nix | None], Iterator[Case]]]
 def main() -> int:
     args = _arguments()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the scratch folder is removed
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the scratch directory is removed
     scratch = Path(tempfile.mkdtemp(prefix="hermetic-benchmarks-", dir=args.scratch)).resolve()
     facts = machine.facts(scratch)
     results: list[tuple[str, Result]] = []
@@ -71,17 +71,17 @@ def _arguments() -> argparse.Namespace:
 
 def _run(name: str, scratch: Path, rounds: int, shell: str | None) -> Iterator[tuple[str, Result]]:
     """One benchmark. What cannot be measured here is said, and left out."""
-    folder = scratch / name
-    folder.mkdir()
+    directory = scratch / name
+    directory.mkdir()
     try:
         busybox = find_shell(shell, CHECKOUT)
         nix = None
         if shutil.which("nix-store"):
-            (folder / "for-nix").mkdir()
-            nix = Nix(folder / "for-nix", busybox)
+            (directory / "for-nix").mkdir()
+            nix = Nix(directory / "for-nix", busybox)
         else:
             print(f"{name}: nix-store is not installed, so hermetic is measured alone", file=sys.stderr)
-        for case in _BENCHMARKS[name](folder, busybox, nix):
+        for case in _BENCHMARKS[name](directory, busybox, nix):
             print(f"{name}: {case.title} ...", file=sys.stderr, flush=True)
             result = measure(case, rounds)
             print("    " + "  ".join(filter(None, _row(result)[1:])), file=sys.stderr, flush=True)
@@ -89,7 +89,7 @@ def _run(name: str, scratch: Path, rounds: int, shell: str | None) -> Iterator[t
     except Failed as failure:
         print(f"{name}: skipped: {failure}", file=sys.stderr)
     finally:
-        remove(folder)
+        remove(directory)
 
 
 def _table(results: list[tuple[str, Result]]) -> str:

@@ -30,13 +30,13 @@ def sync_file_system(path: Path) -> None:
     """
     import ctypes
 
-    folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    directory = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if _libc().syncfs(folder) != 0:
+        if _libc().syncfs(directory) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), os.fspath(path))
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 def exchange(a: Path, b: Path) -> bool:
