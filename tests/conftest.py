@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from hermetic import tree
 from hermetic.store.store import Store
+from tests.support import settings as test_settings
 from tests.support.examples import examples
 from tests.support.project import empty, project, template
 from tests.support.stores import make_chain
@@ -20,6 +21,7 @@ __all__ = ["empty", "project", "template"]
 def pytest_configure() -> None:
     """Programs under test shall see Ctrl-C even where the tests run in the background, which ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    test_settings.take()
 
 
 # What a property test tries that says nothing else.

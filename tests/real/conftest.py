@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.settings import TAKEN
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 TARGETS = ("cpython-x86_64", "cpython-aarch64")
 
@@ -19,6 +21,7 @@ def hermetic(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]
     done = subprocess.run(
         [sys.executable, "-m", "hermetic", *args],
         cwd=CHECKOUT,
+        env={**os.environ, **TAKEN},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
