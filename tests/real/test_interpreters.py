@@ -15,6 +15,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
 from tests.real.conftest import CHECKOUT, environment, hermetic
+from tests.support.settings import TAKEN
 
 MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
 BATTERY = CHECKOUT / "tests" / "real" / "interpreter" / "battery.py"
@@ -121,6 +122,7 @@ def test_done_again_realize_fetches_and_builds_nothing(outputs: dict[str, Path])
         done = subprocess.run(
             [sys.executable, "-m", "hermetic", "realize", "--offline", name],
             cwd=CHECKOUT,
+            env={**os.environ, **TAKEN},
             capture_output=True,
             text=True,
             check=True,
