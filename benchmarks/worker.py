@@ -24,14 +24,20 @@ def _open(store: Store, paths: list[Path]) -> None:
 
 def _add(store: Store, paths: list[Path]) -> None:
     """Add copies, as `nix-store --add` does: the originals stay where they are."""
-    for path in paths:
-        store.add(path, path.name, "1", copy=True)
+    from hermetic import tree
+
+    for path in paths:  # as substitution from another store does it
+        with store.workspace("add") as space:
+            tree.copy(path, space / "tree", writable=True)
+            store.add(space / "tree", path.name, "1")
 
 
 def _take(store: Store, paths: list[Path]) -> None:
-    """Add the originals, as after a build."""
+    """Add the originals, as after a build: that leaves them in a workspace of the store."""
     for path in paths:
-        store.add(path, path.name, "1")
+        with store.workspace("take") as space:
+            path.rename(space / "tree")
+            store.add(space / "tree", path.name, "1")
 
 
 def _check(store: Store, paths: list[Path]) -> None:

@@ -20,7 +20,7 @@ from hermetic.project import lock as locks
 from hermetic.project import recipe as recipes
 from hermetic.project.files import Files
 from hermetic.project.lock import Lock
-from hermetic.project.recipe import Recipe
+from hermetic.project.recipe import Provides, Recipe
 from hermetic.project.toml import toml_line
 from hermetic.project.worktree import DIRECTORY, LOCK_FILE, PATCH_DIRECTORY
 from hermetic.systems import BUILD_SYSTEM, SYSTEMS, System
@@ -83,6 +83,12 @@ class Evaluator:
             return recipe
         return recipe.for_version(self.version_of(recipe, versions))
 
+    def toolchains(self) -> dict[str, Provides]:
+        """The recipes that are toolchains, with what they provide."""
+        # Only recipes whose text has the word are parsed: most projects have hundreds that do not.
+        candidates = [n for n in self.names if b"provides" in self.files[recipes.path_of(n)]]
+        return {n: p for n in candidates if (p := self.recipe(n).provides) is not None}
+
     def default_toolchain(self) -> str | None:
         """The toolchain of recipes that name none: the one whose `[provides]` table says `default = true`.
 
@@ -90,9 +96,7 @@ class Evaluator:
             RecipeError: two say so.
         """
         if self._default_toolchain is UNSET:
-            # Only recipes whose text has the word are parsed: most projects have hundreds that do not.
-            candidates = [n for n in self.names if b"provides" in self.files[recipes.path_of(n)]]
-            found = [n for n in candidates if (p := self.recipe(n).provides) is not None and p.default]
+            found = [n for n, provides in self.toolchains().items() if provides.default]
             if len(found) > 1:
                 raise RecipeError(
                     f"{recipes.path_of(found[1])}: [provides]: default = true, and so says {found[0]}",
@@ -239,8 +243,8 @@ class _Instantiation:
             script=self._text(script_file, script),
         )
         expected = self.evaluator.lock.expect.get(build.system, {}).get(f"{build.name}-{build.version}", "")
-        step = Step(derivation_id(build), build, timeout=recipe.timeout, expected=expected)
-        return self._add(msgspec.structs.replace(step, log_limit=recipe.log_limit << 20))
+        drv_id, log_limit = derivation_id(build), recipe.log_limit << 20  # MiB to bytes
+        return self._add(Step(drv_id, build, timeout=recipe.timeout, expected=expected, log_limit=log_limit))
 
     def _source_trees(self, recipe: Recipe) -> dict[str, str]:
         sources = {}
@@ -288,9 +292,8 @@ class _Instantiation:
             return self.evaluator.default_toolchain()
         if name == recipes.NO_TOOLCHAIN:
             return None
-        known = [n for n in self.evaluator.names if b"provides" in self.evaluator.files[recipes.path_of(n)]]
         if name not in self.evaluator.known:
-            hint = did_you_mean(name, [*known, recipes.NO_TOOLCHAIN])
+            hint = did_you_mean(name, [*self.evaluator.toolchains(), recipes.NO_TOOLCHAIN])
             raise self._error(recipe, f'unknown toolchain "{name}"', "toolchain", hint)
         if self._recipe(name).provides is None:
             hint = "a toolchain says in a [provides] table what it gives to builds"
@@ -316,6 +319,8 @@ class _Instantiation:
 
     def _filled(self, recipe: Recipe, env: Mapping[str, str], system: System) -> dict[str, str]:
         """An `[env]` of a recipe with its placeholders filled in for one system."""
+        if not any("${" in value for value in env.values()):
+            return dict(env)
         words = {"prefix": logical(system, recipe.name)}
         words |= {f"system.{word}": text for word, text in system.spellings().items()}
         filled = {}

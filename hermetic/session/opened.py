@@ -39,6 +39,7 @@ class Opened:
         self._store: Store | None = None
         self._evaluators: dict[str | None, Evaluator] = {}
         self._files: dict[str | None, Files] = {}
+        self._fingerprints: dict[str | None, str] = {}
         self._instances: dict[str, Instance] = {}
 
     def __enter__(self) -> Self:
@@ -184,7 +185,9 @@ class Opened:
 
     def fingerprint(self, revision: str | None = None) -> str:
         """Hash of what evaluation depends on."""
-        return worktree.fingerprint(self._files_of(revision))
+        if revision not in self._fingerprints:
+            self._fingerprints[revision] = worktree.fingerprint(self._files_of(revision))
+        return self._fingerprints[revision]
 
     def instantiate(self, target: str) -> Instance:
         """The graph of derivations of a target, from the evaluation cache if it is there.

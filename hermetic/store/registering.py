@@ -79,7 +79,7 @@ class Prepared:
 
 
 @contextmanager
-def prepared(layout: Layout, path: Path, label: str, *, copy: bool = False) -> Iterator[Prepared]:
+def prepared(layout: Layout, path: Path, label: str) -> Iterator[Prepared]:
     """The tree at `path`, ready to be registered; at the end of the block it is gone from there.
 
     What lies outside the store may be on another file system, on another mount of the same one, or in the lower
@@ -87,21 +87,19 @@ def prepared(layout: Layout, path: Path, label: str, *, copy: bool = False) -> I
 
     Args:
         label: name and version, as they stand in the object's name.
-        copy: take a copy in any case, and leave what is at `path`.
 
     Raises:
         StoreError: it cannot be read or changed, or holds what no store object may hold.
     """
     with translated(path, "read"):
-        here = not copy and _is_inside(layout, path)
+        here = _is_inside(layout, path)
     if here:
         yield Prepared(path, tree.canonicalise_and_scan(path), label)
     else:
         with workspaces.workspace(layout, "import") as space:
             manifest = tree.copy_and_scan(path, space / "tree")
             yield Prepared(space / "tree", manifest, label)
-    if not copy:
-        tree.remove(path)
+    tree.remove(path)
 
 
 def _is_inside(layout: Layout, path: Path) -> bool:

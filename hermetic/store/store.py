@@ -242,13 +242,11 @@ class Store:
         seconds: float = 0.0,
         temp_roots: TempRoots | None = None,
         expected: str = "",
-        copy: bool = False,
     ) -> str:
         """Make a tree a store object, and register what it is the realisation of: one transaction for both.
 
         Args:
             path: a directory or file, best in a workspace of this store; it is moved away from there.
-            copy: leave what is at `path`, and add a copy of it.
             drv_id, build_key: with neither, no realisation is recorded. The other fields are those of
                 `Realisation`; `inputs` in any order, repeated or not.
             temp_roots: what shall protect the object from collection; by default, until the store is closed.
@@ -265,7 +263,7 @@ class Store:
             if not is_object_name(one):
                 raise StoreError(f"{one!r} is not the name of a store object")
         label = label_of(name, version)
-        with registering.prepared(self.layout, path, label, copy=copy) as prepared:
+        with registering.prepared(self.layout, path, label) as prepared:
             if expected not in ("", prepared.name):
                 found = content_hash_of(prepared.name)
                 raise HashMismatch(f"the content hash is {found}, not that of {expected}")
