@@ -1,0 +1,188 @@
+"""The interpreter works where nothing else is: no files of a system, no network, an unusual terminal."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.real.conftest import environment
+
+SECONDS = 4  # below the time after which a resolver gives up on a name server that does not answer
+
+
+@pytest.fixture
+def bare(outputs: dict[str, Path], tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Run code in a root directory that has nothing but the interpreter, without any network but the loopback."""
+    if os.geteuid() != 0:
+        pytest.skip("chroot needs root")
+    root = tmp_path / "root"
+    shutil.copytree(outputs[f"cpython-{platform.machine()}"], root, symlinks=True)
+
+    def run(code: str, **env: str) -> str:
+        command = f"ip link set lo up; exec chroot {root} /bin/python3 -c \"$CODE\""
+        done = subprocess.run(
+            ["unshare", "--net", "sh", "-c", command],
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CODE": code, **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode and "unshare" in done.stderr:
+            pytest.skip(f"no network namespace here: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_time_zones(bare) -> None:  # type: ignore[no-untyped-def]
+    code = """
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+summer = datetime(2024, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+print(summer.utcoffset(), summer.tzname(), len(available_timezones()) > 500, "Asia/Kolkata" in available_timezones())
+for key in ("Europe/Nowhere", "Europe", "../python3.13/os.py", "a\\0b"):
+    try:
+        ZoneInfo(key)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        print(type(error).__name__)
+"""
+    lines = bare(code).splitlines()
+    assert lines[0] == "2:00:00 CEST True True"
+    assert lines[1:] == ["ZoneInfoNotFoundError", "ZoneInfoNotFoundError", "ValueError", "ValueError"]
+
+
+def test_time_zones_of_the_user_come_first(bare, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    zones = tmp_path / "root" / "zones" / "Europe"
+    zones.mkdir(parents=True)
+    ours = tmp_path / "root/lib/python3.13/zoneinfo/data"
+    shutil.copy(ours / "Asia/Tokyo", zones / "Berlin")
+    code = "from zoneinfo import ZoneInfo; import datetime as d; print(d.datetime(2024, 1, 1, tzinfo=ZoneInfo('Europe/Berlin')).tzname())"
+    assert bare(code, PYTHONTZPATH="/zones") == "JST\n"
+    package = tmp_path / "root/lib/python3.13/site-packages/tzdata"
+    (package / "zoneinfo" / "Europe").mkdir(parents=True)
+    for directory in (package, package / "zoneinfo", package / "zoneinfo/Europe"):
+        (directory / "__init__.py").touch()
+    shutil.copy(ours / "America/New_York", package / "zoneinfo/Europe/Berlin")
+    assert bare(code) == "EST\n"
+
+
+def test_localhost(bare) -> None:  # type: ignore[no-untyped-def]
+    code = """
+import socket, time
+start = time.monotonic()
+def addresses(name, family=0):
+    return sorted({a[4][0] for a in socket.getaddrinfo(name, 80, family)})
+for name in ("localhost", "LocalHost", "localhost.", "www.localhost", "a.b.localhost."):
+    print(addresses(name))
+print(addresses("localhost", socket.AF_INET), addresses("localhost", socket.AF_INET6))
+print(socket.gethostbyname("localhost"), socket.getfqdn("127.0.0.1"), socket.gethostbyaddr("::1")[0])
+server = socket.create_server(("localhost", 0))
+socket.create_connection(("localhost", server.getsockname()[1])).close()
+print(time.monotonic() - start)
+"""
+    *lines, seconds = bare(code).splitlines()
+    assert lines[:5] == ["['127.0.0.1', '::1']"] * 5
+    assert lines[5:] == ["['127.0.0.1'] ['::1']", "127.0.0.1 localhost localhost"]
+    assert float(seconds) < SECONDS
+
+
+@pytest.mark.parametrize("name", ["notlocalhost", "localhost.example.org", "example.org", "www.python.org"])
+@pytest.mark.parametrize("servers", ["", "nameserver 127.0.0.1", "nameserver 192.0.2.1\nnameserver 2001:db8::1"])
+def test_other_names_fail_soon(bare, tmp_path: Path, name: str, servers: str) -> None:  # type: ignore[no-untyped-def]
+    if servers:
+        (tmp_path / "root/etc").mkdir()
+        (tmp_path / "root/etc/resolv.conf").write_text(servers + "\n")
+    code = f"""
+import socket, time
+start = time.monotonic()
+try:
+    print(socket.getaddrinfo({name!r}, 80))
+except socket.gaierror:
+    print(time.monotonic() - start)
+"""
+    assert float(bare(code)) < SECONDS
+
+
+def test_a_server_starts_without_waiting_for_names(bare) -> None:  # type: ignore[no-untyped-def]
+    start = time.monotonic()
+    bare("import http.server as h; h.HTTPServer(('', 0), h.BaseHTTPRequestHandler).server_close()")
+    assert time.monotonic() - start < SECONDS
+
+
+@pytest.mark.parametrize(
+    "terminal",
+    "xterm-kitty xterm-ghostty alacritty tmux-256color screen-256color screen.xterm-256color xterm-256color foot foot-extra "
+    "wezterm rio contour st-256color rxvt-unicode-256color konsole-256color vte-256color linux vt100 vt220 dumb "
+    "xterm-direct mlterm mintty ms-terminal vscode eterm-color iterm2 putty ansi cons25 hurd xfce terminator".split(),
+)
+def test_terminals_by_their_names(bare, terminal: str) -> None:  # type: ignore[no-untyped-def]
+    code = "import curses; curses.setupterm(fd=1); print(curses.tigetnum('cols') > 0, curses.tigetstr('cr') == b'\\r')"
+    assert bare(code, TERM=terminal) == "True True\n"
+
+
+def test_terminal_descriptions_are_searched_as_ncurses_says(outputs: dict[str, Path], tmp_path: Path) -> None:
+    """ncurses(3X), environment: TERMINFO, then ~/.terminfo, then TERMINFO_DIRS, then the system's directories."""
+    if shutil.which("tic") is None:
+        pytest.skip("needs tic, of ncurses")
+    python = str(outputs[f"cpython-{platform.machine()}"] / "bin/python3")
+    places = {"TERMINFO": "first", "HOME": "second", "TERMINFO_DIRS": "third"}
+    for columns, (variable, name) in enumerate(places.items(), start=101):
+        directory = tmp_path / name / (".terminfo" if variable == "HOME" else "")
+        directory.mkdir(parents=True)
+        source = tmp_path / f"{name}.ti"
+        source.write_text(f"odd|a terminal of ours,\n\tcols#{columns}, cr=^M,\n")
+        subprocess.run(["tic", "-x", "-o", str(directory), str(source)], check=True)
+    env = environment(TERM="odd", **{variable: str(tmp_path / name) for variable, name in places.items()})
+    code = "import curses; curses.setupterm(fd=1); print(curses.tigetnum('cols'))"
+    for variable, columns in zip(places, (101, 102, 103), strict=True):
+        done = subprocess.run([python, "-c", code], env=env, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{columns}\n", variable
+        env[variable] = "/nowhere"
+
+
+def test_freed_memory_goes_back(outputs: dict[str, Path]) -> None:
+    code = """
+import sys
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 1e6
+for size in (600, 5_000, 40_000, 200_000, 2_000_000, 20_000_000):
+    before = resident()
+    blocks = [b"x" * size + str(i).encode() for i in range(300_000_000 // size)]
+    full = resident()
+    del blocks
+    assert full - before > 250, (size, before, full)
+    print(size, resident() - before)
+"""
+    done = subprocess.run(
+        [str(outputs[f"cpython-{platform.machine()}"] / "bin/python3"), "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    left = {size: float(megabytes) for size, megabytes in (line.split() for line in done.stdout.splitlines())}
+    assert len(left) == 6
+    assert {size: megabytes for size, megabytes in left.items() if megabytes > 50} == {}
+
+
+def test_a_module_of_the_user_is_not_shadowed(outputs: dict[str, Path], tmp_path: Path) -> None:
+    python = str(outputs[f"cpython-{platform.machine()}"] / "bin/python3")
+    for name in ("resource", "math", "select", "array", "_json", "sys", "itertools", "time"):
+        (tmp_path / f"{name}.py").write_text("mine = True\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import resource, math, select, array, _json, sys, itertools, time\n"
+        "print([m.__name__ for m in (resource, math, select, array, _json, sys, itertools, time) if hasattr(m, 'mine')])\n"
+    )
+    mine = subprocess.run([python, str(script)], env=environment(), capture_output=True, text=True, check=True)
+    assert mine.stdout == "['resource', 'math', 'select', 'array', '_json']\n"
+    none = subprocess.run([python, "-I", str(script)], env=environment(), capture_output=True, text=True, check=True)
+    assert none.stdout == "[]\n"
