@@ -6,11 +6,14 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.real.conftest import environment
+
+Run = Callable[..., str]
 
 TOOLS = ("uv", "virtualenv", "pipx", "pex", "tox")
 # It has wheels for every platform, and since its version 2 no pure one.
@@ -37,7 +40,7 @@ def python(outputs: dict[str, Path]) -> str:
 
 
 @pytest.fixture
-def run(tools: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
+def run(tools: Path, tmp_path: Path) -> Run:
     """Run a tool in a home of its own; return what it printed, stdout and stderr together."""
     passed_on = {
         k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_")) or k.lower().endswith("_proxy")
@@ -60,27 +63,31 @@ def run(tools: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
     return call
 
 
-def test_the_c_library_is_known(run, python: str) -> None:  # type: ignore[no-untyped-def]
-    code = "import platform; print(platform.libc_ver(), platform.platform(), os.sep)".replace(", os.sep", "")
+def test_the_c_library_is_known(run: Run, python: str) -> None:
+    code = "import platform; print(platform.libc_ver(), platform.platform())"
     assert run(python, "-c", code).startswith("('musl', '1.2.")
 
 
-def test_uv(run, python: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_uv(run: Run, python: str, tmp_path: Path) -> None:
     assert run("uv", "python", "find", python).strip() == python
     run("uv", "venv", "-p", python, "env")
     run("uv", "pip", "install", "-p", "env/bin/python", "six")
     code = "import six, sys; print(six.__file__, sys.base_prefix)"
     assert str(tmp_path / "env") in run("env/bin/python", "-c", code)
-    assert "1." in run("uv", "run", "-p", python, "--with", "six", "python", "-c", "import six; print(six.__version__)")
+    assert "1." in run(
+        "uv", "run", "-p", python, "--with", "six", "python", "-c", "import six; print(six.__version__)"
+    )
 
 
-def test_uv_installs_no_binary_wheel(run, python: str) -> None:  # type: ignore[no-untyped-def]
+def test_uv_installs_no_binary_wheel(run: Run, python: str) -> None:
     run("uv", "venv", "-p", python, "env")
-    said = run("uv", "pip", "install", "-p", "env/bin/python", "--only-binary", ":all:", BINARY_ONLY, status=1)
+    said = run(
+        "uv", "pip", "install", "-p", "env/bin/python", "--only-binary", ":all:", BINARY_ONLY, status=1
+    )
     assert "pyyaml" in said.lower()
 
 
-def test_pip(run, python: str) -> None:  # type: ignore[no-untyped-def]
+def test_pip(run: Run, python: str) -> None:
     run(python, "-m", "venv", "env")
     run("env/bin/pip", "install", "six")
     assert "1." in run("env/bin/python", "-c", "import six; print(six.__version__)")
@@ -89,22 +96,22 @@ def test_pip(run, python: str) -> None:  # type: ignore[no-untyped-def]
     assert "No matching distribution" in said
 
 
-def test_virtualenv(run, python: str) -> None:  # type: ignore[no-untyped-def]
+def test_virtualenv(run: Run, python: str) -> None:
     run("virtualenv", "-p", python, "env")
     run("env/bin/pip", "install", "six")
     assert run("env/bin/python", "-c", "import six, sys; print(sys.base_prefix)").strip() in python
 
 
-def test_pipx(run, python: str) -> None:  # type: ignore[no-untyped-def]
+def test_pipx(run: Run, python: str) -> None:
     assert "usage" in run("pipx", "run", "--python", python, "pycowsay", "--help").lower()
 
 
-def test_pex(run, python: str) -> None:  # type: ignore[no-untyped-def]
+def test_pex(run: Run, python: str) -> None:
     run("pex", "six", "--python", python, "-o", "six.pex")
     assert "1." in run(python, "six.pex", "-c", "import six; print(six.__version__)")
 
 
-def test_tox(run, python: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_tox(run: Run, python: str, tmp_path: Path) -> None:
     (tmp_path / "tox.toml").write_text(
         'env_list = ["py313"]\n[env_run_base]\nskip_install = true\ndeps = ["six"]\n'
         'commands = [["python", "-c", "import six, sys; print(sys.base_prefix)"]]\n'

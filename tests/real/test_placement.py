@@ -59,7 +59,9 @@ def link(home: Path, tmp_path: Path) -> Path:
     return tmp_path / "b" / "python3"
 
 
-@pytest.mark.parametrize("argv0", ["x", "-python3", "python3", "python", "/usr/bin/python3", "./python3", "a/b", ""])
+@pytest.mark.parametrize(
+    "argv0", ["x", "-python3", "python3", "python", "/usr/bin/python3", "./python3", "a/b", ""]
+)
 def test_argv0_is_what_the_caller_likes(home: Path, argv0: str) -> None:
     program = home / "bin/python3"
     assert where(program, argv0) == [str(program), str(home), str(home)]
@@ -122,7 +124,12 @@ def test_a_program_that_may_be_executed_but_not_read_is_found(home: Path, tmp_pa
             pytest.skip(f"others may not enter {directory}")
     try:
         done = subprocess.run(
-            ["x", "-c", WHERE], executable=str(program), user=65534, capture_output=True, text=True, check=True
+            ["x", "-c", WHERE],
+            executable=str(program),
+            user=65534,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert done.stdout.split("|")[1] == str(home)
     finally:
@@ -211,10 +218,10 @@ def test_a_venv_whose_python_is_gone_says_so(home: Path, tmp_path: Path) -> None
 def test_a_read_only_tree_works(home: Path, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
-    script = f"mount --bind {home} {home} && mount -o remount,bind,ro {home} && exec {home}/bin/python3 -O -c '{{}}'"
-    code = "import asyncio, sys; print(sys.prefix)"
+    mounted = f"mount --bind {home} {home} && mount -o remount,bind,ro {home}"
+    script = f"{mounted} && exec {home}/bin/python3 -O -c 'import asyncio, sys; print(sys.prefix)'"
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script.format(code)], capture_output=True, text=True, check=False
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
     )
     if "unshare" in done.stderr:
         pytest.skip(f"no mount namespace here: {done.stderr.strip()}")

@@ -38,7 +38,11 @@ def writable(outputs: dict[str, Path], tmp_path: Path) -> Path:
 
 def python(tree: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(tree / "bin/python3"), *args], env=environment(**env), capture_output=True, text=True, check=False
+        [str(tree / "bin/python3"), *args],
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -86,7 +90,11 @@ def test_installers_are_sent_to_a_venv(writable: Path, tmp_path: Path) -> None:
     assert "python3 -m venv" in done.stderr + done.stdout
     assert python(writable, "-m", "venv", str(tmp_path / "venv")).returncode == 0
     done = subprocess.run(
-        [str(tmp_path / "venv/bin/pip"), "list"], env=environment(), capture_output=True, text=True, check=True
+        [str(tmp_path / "venv/bin/pip"), "list"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "pip" in done.stdout
     assert contents(writable) == before
