@@ -33,7 +33,7 @@ cp -R Lib/. LICENSE "$(cat pybuilddir.txt)"/_sysconfigdata_*.py /build/certifi/c
 neutral "$lib"/_sysconfigdata_*.py
 (cd "$lib" && rm -r test idlelib tkinter turtledemo turtle.py __phello__)
 cp -R /build/tzdata/tzdata/zoneinfo "$lib/zoneinfo/data"
-find "$lib/zoneinfo/data" -name __init__.py -delete
+find "$lib/zoneinfo/data" -name __init__.py -exec rm {} +
 cat >"$lib/lib-dynload/README.txt" <<'EOF'
 There are no shared objects: all modules are built in. Those that other Pythons have as shared objects are found at this
 place of sys.path, and the interpreter knows its installation by this directory.
