@@ -329,6 +329,7 @@ def main(fd: int) -> None:
     if not first:
         return  # nothing was to be built
     server = Server(requests, *marshal.loads(first))
+    syscalls.rename_process("hermetic-sandbox")  # builds see it, and are not to see where hermetic is
     gc.collect()
     gc.freeze()
     gc.disable()

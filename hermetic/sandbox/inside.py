@@ -90,6 +90,7 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> None:
     enter_root()
     for op in request["operations"]:
         _step(_EXECUTE[op["type"]], op, sources)
+    _hide_the_host(process)
     _set_limits()
     os.umask(process["umask"])
     aslr = 0 if process["aslr"] else syscalls.ADDR_NO_RANDOMIZE
@@ -110,6 +111,28 @@ def enter_root() -> None:
     os.fchdir(root)
     os.close(root)
     syscalls.pivot_root_here()
+
+
+def _hide_the_host(process: dict[str, Any]) -> None:
+    """Hide from /proc which paths of the host are mounted, and which user of the host runs the build.
+
+    /proc/PID/mountinfo lists the mounts of the process's mount namespace that are below its root, with their
+    paths on the host. So the root becomes a detached copy of all mounts, in which there are none of them.
+    /proc/PID/uid_map shows ids of the user namespace above, so there is one more namespace between.
+    """
+    root = syscalls.open_tree("/", recursive=True)  # stays open: the mounts are dissolved when it is closed
+    syscalls.unshare(syscalls.CLONE_NEWUSER)  # only before chroot
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # otherwise its files in /proc are root's
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{process['uid']} {process['uid']} 1"),
+        ("gid_map", f"{process['gid']} {process['gid']} 1"),
+    ):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, text.encode())
+        os.close(fd)
+    os.fchdir(root)
+    os.chroot(".")
 
 
 # --- operations ----------------------------------------------------------------------------------
