@@ -26,7 +26,6 @@ SCRIPT: Final = "/build/build.sh"
 TAIL_LINES: Final = 20  # of a log, in the report of a failure
 _TAIL: Final = 64 * 1024  # bytes of a log that are read for it
 _LINE: Final = 1000  # characters of a line in it
-_WATCH: Final = 0.1  # seconds between looks at the size of a log
 _FULL: Final = 1 << 20  # bytes free, below which a failure may be due to the disk
 _SOURCE_TIME: Final = 315532800  # 1980-01-01, the same as SOURCE_DATE_EPOCH
 
@@ -120,7 +119,7 @@ class LocalExecutor:
             self._listener(Phase(step.drv_id, "copying sources"))
         spec = self._specify(drv, request)
         self._listener(Phase(step.drv_id, ""))
-        result = self._logged(spec, request.log, step.log_limit)
+        result = self._logged(spec, request.log)
         if _cut(request.log, step.log_limit):
             raise _too_long(step, request.log)
         if result.cancelled:
@@ -142,21 +141,21 @@ class LocalExecutor:
         jobserver = Mount(str(self._jobserver.path), INSIDE, writable=True)
         spec = specification(drv, (*mounts, jobserver), request.step.timeout)
         size = {"JOBS": str(self.capacity), "MAKEFLAGS": self._jobserver.makeflags()}
-        spec = replace(spec, env={**spec.env, **size})
+        spec = replace(spec, env={**spec.env, **size}, log_limit=request.step.log_limit)
         return spec if self._transform is None else self._transform(drv, spec)
 
-    def _logged(self, spec: SandboxSpec, log: Path, limit: int) -> Result:
+    def _logged(self, spec: SandboxSpec, log: Path) -> Result:
         # A link or a named pipe may have been put there.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with translated(log, "write"):
             file = os.open(log, flags, 0o644)
         try:
             os.set_blocking(file, True)
-            return self._run(spec, file, limit)
+            return self._run(spec, file)
         finally:
             os.close(file)
 
-    def _run(self, spec: SandboxSpec, log: int, limit: int) -> Result:
+    def _run(self, spec: SandboxSpec, log: int) -> Result:
         if self._cancelled:
             raise Cancelled
         # Outside of the mutex: for root, starting hands the whole work directory to the build's user.
@@ -165,14 +164,9 @@ class LocalExecutor:
             self._running.add(running)
             if self._cancelled:
                 running.cancel()
-        ended = threading.Event()
-        watch = threading.Thread(target=_watch, args=(running, log, limit, ended), daemon=True, name="log")
-        watch.start()
         try:
             return running.wait()
         finally:
-            ended.set()
-            watch.join()
             with self._mutex:
                 self._running.discard(running)
 
@@ -187,14 +181,6 @@ class LocalExecutor:
         """Stop the sandbox server and remove the jobserver."""
         self._sandbox.close()
         self._jobserver.close()
-
-
-def _watch(running: Running, log: int, limit: int, ended: threading.Event) -> None:
-    """Kill a build whose log exceeds its limit. The build itself writes the log, so only a look shows it."""
-    while not ended.wait(_WATCH):
-        if os.fstat(log).st_size > limit:
-            running.cancel()
-            return
 
 
 def _cut(log: Path, limit: int) -> bool:

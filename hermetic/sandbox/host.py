@@ -19,6 +19,7 @@ import select
 import time
 
 from hermetic.sandbox import inside, seccomp, syscalls, wire
+from hermetic.sandbox.log import Log
 
 # Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
@@ -51,6 +52,7 @@ class Build:
         pid: int,
         timeout: float | None,
         cpu: int | None = None,
+        log: Log | None = None,
     ) -> None:
         self.channel = channel
         self.control = control
@@ -60,6 +62,12 @@ class Build:
         self.deadline = None if timeout is None else self.started + timeout
         self.ended_by: str | None = None
         self.cpu = cpu
+        self.log = log
+
+    @property
+    def watched(self) -> list[int]:
+        """The descriptors that tell what happens to it."""
+        return [self.channel.fileno(), self.pidfd, *([self.log.end] if self.log else [])]
 
     def kill(self, reason: str) -> None:
         """Kill the first process, and with it everything in its pid namespace."""
@@ -78,7 +86,7 @@ class Server:
         self.privileged = privileged
         self.filter = b""  # made when a build first needs it: those under another clock have their own
         self.owners = _owners(host_uid, host_gid) if privileged else None
-        self.builds: dict[int, Build] = {}  # by the descriptors of both channel and pidfd
+        self.builds: dict[int, Build] = {}  # by each of the descriptors that are watched
         self.poll = select.poll()
 
     def serve(self) -> None:
@@ -94,6 +102,8 @@ class Server:
                         return
                 elif build is not None and fd == build.pidfd:
                     self._finish(build)
+                elif build is not None and build.log is not None and fd == build.log.end:
+                    self._copy_log(build, build.log)
                 elif build is not None:
                     self.poll.unregister(fd)
                     build.kill("cancelled")
@@ -101,6 +111,12 @@ class Server:
             for build in list(self.builds.values()):
                 if build.deadline is not None and build.deadline <= now:
                     build.kill("timed_out")
+
+    def _copy_log(self, build: Build, log: Log) -> None:
+        if not log.copy():
+            self.poll.unregister(log.end)
+        if log.exceeded:
+            build.kill("log")
 
     def _next_timeout(self) -> float | None:
         """Milliseconds until the next deadline of a build, or None."""
@@ -129,15 +145,36 @@ class Server:
         return True
 
     def _start(self, channel: _socket.socket, request: dict[str, Any], streams: list[int]) -> None:
+        process, log = request["process"], None
+        cpu = self._idle_cpu() if process["one_cpu"] else None
+        if len(streams) == 1:
+            owner = (self.host_uid, self.host_gid) if self.privileged else None
+            log = Log(streams[0], process["log_limit"], owner)
+            streams = [log.inner]
+        try:
+            pid, control = self._create(request, streams, cpu, log)
+        except BaseException:
+            if log is not None:
+                log.close()
+            raise
+        build = Build(channel, control, pid, process["timeout"], cpu, log)
+        for fd in build.watched:
+            self.builds[fd] = build
+            self.poll.register(fd, select.POLLIN)
+
+    def _create(
+        self, request: dict[str, Any], streams: list[int], cpu: int | None, log: Log | None
+    ) -> tuple[int, _socket.socket]:
+        """Create the first process of a build. Returns its pid, and the socket on which it will report."""
         if request["process"]["clock_offset"]:
             # Only rebuilds need it. It is imported here because a build's root has no modules.
             from hermetic.sandbox import clock  # noqa: F401
         elif not self.filter:
             self.filter = seccomp.program()
-        cpu = self._idle_cpu() if request["process"]["one_cpu"] else None
-        sources = inside.open_sources(request["operations"], self.owners) if self.privileged else None
         control, inner = _socket.socketpair()
+        sources = None
         try:
+            sources = inside.open_sources(request["operations"], self.owners) if self.privileged else None
             try:
                 pid = syscalls.clone(_NAMESPACES)
             except OSError as error:
@@ -146,6 +183,8 @@ class Server:
                 self._child(request, sources, streams, inner, cpu)
         finally:
             inner.close()
+            if log is not None:
+                log.started()
             for fd in (sources or {}).values():
                 os.close(fd)
         try:
@@ -160,10 +199,7 @@ class Server:
                 "text": str(error),
             }
             raise inside.SetupError(said["step"], said["errno"], said["text"]) from None
-        build = Build(channel, control, pid, request["process"]["timeout"], cpu)
-        for fd in (channel.fileno(), build.pidfd):
-            self.builds[fd] = build
-            self.poll.register(fd, select.POLLIN)
+        return pid, control
 
     def _idle_cpu(self) -> int:
         """The CPU that the fewest builds are bound to."""
@@ -232,12 +268,14 @@ class Server:
         if build.ended_by is None:
             outcome.update(_said(build.control))
         outcome["seconds"] = time.monotonic() - build.started
-        for fd in (build.channel.fileno(), build.pidfd):
+        for fd in build.watched:
             del self.builds[fd]
             try:
                 self.poll.unregister(fd)
             except KeyError:
-                pass  # a cancelled build's channel
+                pass  # a cancelled build's channel, a log that has ended
+        if build.log is not None:
+            build.log.close()
         _reply(build.channel, outcome)
         os.close(build.pidfd)
         build.control.close()

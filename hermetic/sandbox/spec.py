@@ -64,6 +64,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         links: symbolic links, path to link target.
         files: small read-only text files, path to content.
         timeout: seconds, or None for no limit.
+        log_limit: bytes, or None for no limit. A build that writes more is killed.
 
         hostname, umask, aslr, uname26, cpuinfo, clock_offset, one_cpu: perturbations. `aslr`: random
             address space layout. `uname26`: the kernel reports version 2.6. `cpuinfo`: text of /proc/cpuinfo;
@@ -81,6 +82,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     uid: int = BUILD_UID
     gid: int = BUILD_GID
     timeout: float | None = None
+    log_limit: int | None = None
     hostname: str = "localhost"
     umask: int = 0o022
     aslr: bool = False
@@ -173,7 +175,7 @@ def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "interactive": interactive,
-        **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout")},
+        **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout", "log_limit")},
         **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},
         **{name: getattr(spec, name) for name in ("clock_offset", "one_cpu")},
     }

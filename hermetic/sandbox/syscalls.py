@@ -145,8 +145,9 @@ def rename_process(name: str) -> None:
     """Change what `ps` shows of this process: its name, and its whole command line (man 5 proc, cmdline)."""
     text = ctypes.create_string_buffer(name.encode())
     prctl(PR_SET_NAME, ctypes.addressof(text))
-    with open("/proc/self/stat", "rb") as stat:
-        fields = stat.read().rpartition(b")")[2].split()  # from the third one
+    stat = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    fields = os.read(stat, 4096).rpartition(b")")[2].split()  # from the third one
+    os.close(stat)
     start, end = int(fields[45]), int(fields[46])
     ctypes.memset(start, 0, end - start)
     ctypes.memmove(start, text, min(len(text), end - start))
