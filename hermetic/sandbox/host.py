@@ -18,8 +18,8 @@ import os
 import select
 import time
 
-from hermetic.sandbox import inside, seccomp, syscalls, wire
-from hermetic.sandbox.log import Log
+from hermetic.sandbox import inside, limits, seccomp, syscalls, wire
+from hermetic.sandbox.log import LOG, Log
 
 # Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
@@ -63,6 +63,7 @@ class Build:
         self.ended_by: str | None = None
         self.cpu = cpu
         self.log = log
+        self.killed_before = limits.killed_for_memory()
 
     @property
     def watched(self) -> list[int]:
@@ -116,7 +117,7 @@ class Server:
         if not log.copy():
             self.poll.unregister(log.end)
         if log.exceeded:
-            build.kill("log")
+            build.kill(LOG)
 
     def _next_timeout(self) -> float | None:
         """Milliseconds until the next deadline of a build, or None."""
@@ -189,6 +190,7 @@ class Server:
                 os.close(fd)
         try:
             self._map_ids(pid, request["process"])
+            _make_expendable(pid)
             control.send(b"!")
         except OSError as error:
             os.kill(pid, signal.SIGKILL)
@@ -236,10 +238,12 @@ class Server:
             inside.die_with_server(control)  # the change of identity clears this setting
             if not process["interactive"]:
                 os.setsid()
-            inside.set_up(request, sources)
+            watch = inside.set_up(request, sources)
             if not process["interactive"]:
                 _replace(os.open("/dev/null", os.O_RDONLY), 0)
-            outcome["status"] = self._run(process)
+            outcome["status"] = self._run(process, watch)
+        except limits.Exceeded as error:
+            outcome["ended_by"] = error.what
         except inside.SetupError as error:
             outcome["error"] = error.record
         except OSError as error:
@@ -251,15 +255,21 @@ class Server:
         finally:
             os._exit(0)
 
-    def _run(self, process: dict[str, Any]) -> int:
+    def _run(self, process: dict[str, Any], watch: limits.Watch) -> int:
         """Drop all privileges that the build does not need, run it, and return its wait status."""
-        if process["clock_offset"]:
+        traced = process["clock_offset"] != 0
+        inside.give_up_power(seccomp.tracer_program() if traced else self.filter)
+        watch.start()
+        if traced:
             from hermetic.sandbox import clock
 
-            inside.give_up_power(seccomp.tracer_program())
-            return clock.run(process)
-        inside.give_up_power(self.filter)
-        return inside.run(process) if process["argv"] else 0
+            status = clock.run(process)
+        else:
+            status = inside.run(process) if process["argv"] else 0
+        watch.stop()
+        if status != 0:
+            watch.look()  # it may have failed because of a limit since the last look
+        return status
 
     def _finish(self, build: Build) -> None:
         """Send the outcome. All processes in the namespace are dead."""
@@ -267,6 +277,8 @@ class Server:
         outcome: dict[str, Any] = {"status": status, "ended_by": build.ended_by}
         if build.ended_by is None:
             outcome.update(_said(build.control))
+        if outcome["status"] != 0:
+            outcome["killed_for_memory"] = limits.killed_for_memory() - build.killed_before
         outcome["seconds"] = time.monotonic() - build.started
         for fd in build.watched:
             del self.builds[fd]
@@ -276,6 +288,8 @@ class Server:
                 pass  # a cancelled build's channel, a log that has ended
         if build.log is not None:
             build.log.close()
+            if build.log.exceeded:
+                outcome["ended_by"] = LOG
         _reply(build.channel, outcome)
         os.close(build.pidfd)
         build.control.close()
@@ -332,6 +346,13 @@ def _write(path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+def _make_expendable(pid: int) -> None:
+    try:
+        _write(f"/proc/{pid}/oom_score_adj", limits.OOM_SCORE)
+    except OSError:
+        pass  # where hermetic itself has a higher score, only root may lower it
 
 
 def _place_streams(streams: list[int]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+LOG = "log"  # why a build was stopped: its log exceeds the limit
 _AT_ONCE = 1 << 16  # bytes; as many as a pipe holds
 
 
@@ -17,12 +18,13 @@ class Log:
 
     Attributes:
         inner: the end for the build, to be closed by `started`. end: the other one.
-        exceeded: the build has written more than the limit. One byte more than that is in the file.
+        exceeded: the build has written more than the limit. As much as the limit is in the file.
     """
 
     def __init__(self, file: int, limit: int | None, owner: tuple[int, int] | None) -> None:
         self.exceeded = False
-        self._room = None if limit is None else limit + 1
+        self._full = False
+        self._room = limit
         self._file = os.dup(file)
         self.end, self.inner = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.end, False)
@@ -39,21 +41,19 @@ class Log:
             data = os.read(self.end, _AT_ONCE)
         except BlockingIOError:
             return False
+        kept = data[: self._room]
         if self._room is not None:
-            self.exceeded = self.exceeded or len(data) >= self._room > 0
-            written = data[: self._room]
-            self._room -= len(written)
-        else:
-            written = data
-        self._write(written)
+            self.exceeded = self.exceeded or len(kept) < len(data)
+            self._room -= len(kept)
+        self._write(kept)
         return bool(data)
 
     def _write(self, data: bytes) -> None:
         try:
-            while data:
+            while data and not self._full:
                 data = data[os.write(self._file, data) :]
         except OSError:
-            self._room = 0  # the disk is full, for example: the build goes on without a log
+            self._full = True  # the disk, for example: the build goes on without a log
 
     def close(self) -> None:
         """Copy what is left, and close."""

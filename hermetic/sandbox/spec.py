@@ -15,6 +15,7 @@ from hermetic.errors import SandboxError
 
 BUILD_UID: Final = 1000
 BUILD_GID: Final = 1000
+PROCESSES: Final = 8192  # more than any build has; small machines allow four times as many
 
 DEFAULT_FILES: Final[dict[str, str]] = {
     "/etc/passwd": (
@@ -65,6 +66,9 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         files: small read-only text files, path to content.
         timeout: seconds, or None for no limit.
         log_limit: bytes, or None for no limit. A build that writes more is killed.
+        processes: the most at the same time, threads included. A build that starts more is killed.
+        memory_reserve: bytes. When less than this is available on the machine, a build that uses more than
+            half of what is in use is killed.
 
         hostname, umask, aslr, uname26, cpuinfo, clock_offset, one_cpu: perturbations. `aslr`: random
             address space layout. `uname26`: the kernel reports version 2.6. `cpuinfo`: text of /proc/cpuinfo;
@@ -83,6 +87,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     gid: int = BUILD_GID
     timeout: float | None = None
     log_limit: int | None = None
+    processes: int = PROCESSES
+    memory_reserve: int = 256 << 20
     hostname: str = "localhost"
     umask: int = 0o022
     aslr: bool = False
@@ -175,7 +181,8 @@ def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "interactive": interactive,
-        **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout", "log_limit")},
+        **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout")},
+        **{name: getattr(spec, name) for name in ("log_limit", "processes", "memory_reserve")},
         **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},
         **{name: getattr(spec, name) for name in ("clock_offset", "one_cpu")},
     }
