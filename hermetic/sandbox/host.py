@@ -167,7 +167,7 @@ class Server:
         self, request: dict[str, Any], streams: list[int], cpu: int | None, log: Log | None
     ) -> tuple[int, _socket.socket]:
         """Create the first process of a build. Returns its pid, and the socket on which it will report."""
-        if request["process"]["clock_offset"]:
+        if _is_traced(request["process"]):
             # Only rebuilds need it. It is imported here because a build's root has no modules.
             from hermetic.sandbox import clock  # noqa: F401
         elif not self.filter:
@@ -257,7 +257,7 @@ class Server:
 
     def _run(self, process: dict[str, Any], watch: limits.Watch) -> int:
         """Drop all privileges that the build does not need, run it, and return its wait status."""
-        traced = process["clock_offset"] != 0
+        traced = _is_traced(process)
         inside.give_up_power(seccomp.tracer_program() if traced else self.filter)
         watch.start()
         if traced:
@@ -346,6 +346,10 @@ def _write(path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+def _is_traced(process: dict[str, Any]) -> bool:
+    return bool(process["clock_offset"] or process["other_machine"])
 
 
 def _make_expendable(pid: int) -> None:
