@@ -243,8 +243,15 @@ class _Instantiation:
             script=self._text(script_file, script),
         )
         expected = self.evaluator.lock.expect.get(build.system, {}).get(f"{build.name}-{build.version}", "")
-        drv_id, log_limit = derivation_id(build), recipe.log_limit << 20  # MiB to bytes
-        return self._add(Step(drv_id, build, timeout=recipe.timeout, expected=expected, log_limit=log_limit))
+        step = Step(
+            derivation_id(build),
+            build,
+            timeout=recipe.timeout,
+            expected=expected,
+            log_limit=recipe.log_limit << 20,  # MiB to bytes
+            process_limit=recipe.process_limit,
+        )
+        return self._add(step)
 
     def _source_trees(self, recipe: Recipe) -> dict[str, str]:
         sources = {}

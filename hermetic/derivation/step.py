@@ -29,6 +29,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
         pin: of a fetch, its lock entry (which knows mirrors).
         timeout: of a build, its time limit in seconds.
         log_limit: of a build, the largest size of its log in bytes.
+        process_limit: of a build, how many processes and threads it may have at the same time.
         expected: content hash that the lock expects of the output; empty where it expects none.
         seed: whether it gives a prebuilt binary that is trusted by its hash.
     """
@@ -40,6 +41,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
     expected: str = ""
     seed: bool = False
     log_limit: int = 256 << 20
+    process_limit: int = 8192
 
     @property
     def kind(self) -> Kind:

@@ -29,6 +29,9 @@ class Result(msgspec.Struct, frozen=True):
         exit_status: of the build's process; None if a signal, a timeout or a cancellation ended it.
         signal: the signal that ended the build's process, unless hermetic sent it.
         timed_out, cancelled: why hermetic killed the build.
+        exceeded: the limit for which it was killed: `log`, `processes` or `memory`.
+        killed_for_memory: if it failed, how many processes the kernel killed meanwhile on the whole machine
+            because memory ran out.
         seconds: wall clock time.
     """
 
@@ -37,6 +40,8 @@ class Result(msgspec.Struct, frozen=True):
     timed_out: bool
     cancelled: bool
     seconds: float
+    exceeded: str | None = None
+    killed_for_memory: int = 0
 
     @property
     def ok(self) -> bool:
@@ -90,6 +95,8 @@ def _result(outcome: dict[str, Any]) -> Result:
         timed_out=ended_by == "timed_out",
         cancelled=ended_by == "cancelled",
         seconds=outcome["seconds"],
+        exceeded=None if ended_by in ("timed_out", "cancelled") else ended_by,
+        killed_for_memory=outcome.get("killed_for_memory", 0),
     )
 
 

@@ -242,7 +242,7 @@ def _facts(place: Path, store: Store, expected: str, on: Perturbations) -> Build
         paths=(str(place), str(store.root)),
         host_names=("localhost", "perturbed-host", os.uname().nodename),
         users=("build", os.environ.get("USER", "root")),
-        kernel_releases=(os.uname().release,),
+        kernels=(os.uname().release, os.uname().version),
         # Also under another clock, what the kernel notes down by itself is of this one.
         times=(
             *((first.registered_at,) if first else ()),
