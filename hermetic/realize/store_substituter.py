@@ -25,6 +25,7 @@ from hermetic.filesystem import FULL
 from hermetic.store import records
 from hermetic.store.layout import Layout
 from hermetic.store.records import Realisation
+from hermetic.tree import Manifest
 
 _HINT = "--substitute and HERMETIC_SUBSTITUTE take the directory of another store"
 _OURS = FULL | {errno.EROFS}  # errors of a copy that only the file system written to can give
@@ -92,13 +93,13 @@ class StoreSubstituter:
                         self._by_key[record.build_key] = record
         self._read_at = changed
 
-    def obtain(self, name: str, target: Path, stop: threading.Event) -> None:
+    def obtain(self, name: str, target: Path, stop: threading.Event) -> Manifest:
         """See `substituter.Substituter`."""
         source = self._layout.object(name)
         if not os.path.lexists(source):
             raise SubstituterError(f"{name} is not in that store, although a record names it")
         try:
-            tree.copy(source, target, writable=True)
+            return tree.copy_and_scan(source, target)
         except StoreError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno in _OURS:

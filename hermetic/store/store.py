@@ -27,6 +27,7 @@ from hermetic.store.layout import Layout
 from hermetic.store.names import content_hash_of, is_object_name, label_of
 from hermetic.store.protect import TempRoots
 from hermetic.store.records import Info, Realisation, Reference, Root
+from hermetic.tree import Manifest
 
 _DAY = 86400  # seconds
 
@@ -242,6 +243,7 @@ class Store:
         seconds: float = 0.0,
         temp_roots: TempRoots | None = None,
         expected: str = "",
+        manifest: Manifest | None = None,
     ) -> str:
         """Make a tree a store object, and register what it is the realisation of: one transaction for both.
 
@@ -251,6 +253,8 @@ class Store:
                 `Realisation`; `inputs` in any order, repeated or not.
             temp_roots: what shall protect the object from collection; by default, until the store is closed.
             expected: the name that the object must have; empty where any will do.
+            manifest: of a tree in a workspace of this store that is in canonical form: what
+                `tree.copy_and_scan` returned. Then it is not read again.
 
         Returns:
             the object's name.
@@ -263,7 +267,7 @@ class Store:
             if not is_object_name(one):
                 raise StoreError(f"{one!r} is not the name of a store object")
         label = label_of(name, version)
-        with registering.prepared(self.layout, path, label) as prepared:
+        with registering.prepared(self.layout, path, label, manifest) as prepared:
             if expected not in ("", prepared.name):
                 found = content_hash_of(prepared.name)
                 raise HashMismatch(f"the content hash is {found}, not that of {expected}")

@@ -78,6 +78,12 @@ class StoreShelf:
         shutil.rmtree(self.folder)
 
 
+def looks(top: Path) -> dict[str, tuple[int, int]]:
+    """Mode and time stamp of every entry of a tree."""
+    paths = [top, *top.rglob("*")]
+    return {str(p.relative_to(top)): (p.lstat().st_mode, p.lstat().st_mtime_ns) for p in paths}
+
+
 KINDS: dict[str, Callable[[Path], Shelf]] = {"store": lambda folder: StoreShelf(folder)}
 
 
@@ -108,7 +114,12 @@ def test_it_answers_for_build_keys_those_that_came_later_too(shelf: Shelf) -> No
 def test_what_it_gives_has_the_content_that_its_name_says(shelf: Shelf, tmp_path: Path) -> None:
     name = shelf.put("one").object
     target = tmp_path / "got"
-    shelf.substituter.obtain(name, target, NEVER)
+    manifest = shelf.substituter.obtain(name, target, NEVER)
+    if manifest is not None:  # then the tree is not looked at again before it is registered
+        assert manifest == tree.scan(target)
+        before = looks(target)
+        tree.canonicalise(target)
+        assert looks(target) == before
     tree.canonicalise(target)
     assert tree.scan(target).content_hash == content_hash_of(name)
     target.chmod(0o755)  # it is the caller's own
@@ -170,6 +181,43 @@ def test_several_threads_may_ask_at_once(shelf: Shelf, tmp_path: Path) -> None:
 
 
 # -- another store
+
+
+def test_all_that_an_object_may_hold_is_given_as_it_is(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "other") as store, store.workspace("x") as space:
+        (space / "tree" / "empty" / "directory").mkdir(parents=True)
+        (space / "tree" / "program").write_text("#!/bin/sh")
+        (space / "tree" / "program").chmod(0o700)
+        (space / "tree" / "second name").hardlink_to(space / "tree" / "program")
+        (space / "tree" / "link").symlink_to("nowhere")
+        (space / "tree" / "large").write_bytes(bytes(range(256)) * 5000)
+        (space / "tree" / "nothing").touch()
+        name = store.add(space / "tree", "thing", "1.0", drv_id=ident("f"), build_key=ident("k"))
+    old_umask = os.umask(0o077)
+    try:
+        manifest = StoreSubstituter(tmp_path / "other").obtain(name, tmp_path / "got", NEVER)
+    finally:
+        os.umask(old_umask)
+    assert manifest == tree.scan(tmp_path / "got") == tree.scan(tmp_path / "other" / name)
+    assert looks(tmp_path / "got") == looks(tmp_path / "other" / name)
+    assert (tmp_path / "got" / "second name").stat().st_nlink == 1
+
+
+def test_an_object_that_changes_while_it_is_copied_is_not_taken_for_the_one_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = StoreShelf(tmp_path)
+    name = shelf.put("one").object
+    read = os.read
+
+    def changing(file: int, size: int) -> bytes:
+        return read(file, size).upper()
+
+    monkeypatch.setattr(os, "read", changing)
+    manifest = shelf.substituter.obtain(name, tmp_path / "got", NEVER)
+    monkeypatch.undo()
+    assert manifest == tree.scan(tmp_path / "got")
+    assert manifest.content_hash != content_hash_of(name)
 
 
 def test_a_single_file_is_given_as_one(tmp_path: Path) -> None:
