@@ -7,44 +7,54 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.real.conftest import environment
 
-Run = Callable[..., str]
-
 SECONDS = 4  # below the time after which a resolver gives up on a name server that does not answer
 
 
+def copy_of(outputs: dict[str, Path], root: Path) -> Path:
+    """A root directory that has nothing but the native interpreter."""
+    shutil.copytree(outputs[f"cpython-{platform.machine()}"], root, symlinks=True)
+    for directory in (root, root / "lib/python3.13/site-packages"):
+        directory.chmod(0o755)
+    return root
+
+
+@pytest.fixture(scope="module")
+def root(outputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests that add nothing to it."""
+    return copy_of(outputs, tmp_path_factory.mktemp("bare") / "root")
+
+
 @pytest.fixture
-def bare(outputs: dict[str, Path], tmp_path: Path) -> Run:
-    """Run code where there is nothing but the interpreter, and no network but the loopback."""
+def own_root(outputs: dict[str, Path], tmp_path: Path) -> Path:
+    """One to which files may be added."""
+    return copy_of(outputs, tmp_path / "root")
+
+
+def bare(root: Path, code: str, **env: str) -> str:
+    """Run code where there is nothing else, and no network but the loopback."""
     if os.geteuid() != 0:
         pytest.skip("chroot needs root")
-    root = tmp_path / "root"
-    shutil.copytree(outputs[f"cpython-{platform.machine()}"], root, symlinks=True)
-
-    def run(code: str, **env: str) -> str:
-        command = f'ip link set lo up; exec chroot {root} /bin/python3 -c "$CODE"'
-        done = subprocess.run(
-            ["unshare", "--net", "sh", "-c", command],
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CODE": code, **env},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode and "unshare" in done.stderr:
-            pytest.skip(f"no network namespace here: {done.stderr.strip()}")
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+    command = f'ip link set lo up; exec chroot {root} /bin/python3 -c "$CODE"'
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", command],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CODE": code, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode and "unshare" in done.stderr:
+        pytest.skip(f"no network namespace here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_time_zones(bare: Run) -> None:
+def test_time_zones(root: Path) -> None:
     code = """
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -57,31 +67,31 @@ for key in ("Europe/Nowhere", "Europe", "../python3.13/os.py", "a\\0b"):
     except (ZoneInfoNotFoundError, ValueError) as error:
         print(type(error).__name__)
 """
-    lines = bare(code).splitlines()
+    lines = bare(root, code).splitlines()
     assert lines[:2] == ["2:00:00 CEST True", "True"]
     assert lines[2:] == ["ZoneInfoNotFoundError", "ZoneInfoNotFoundError", "ValueError", "ValueError"]
 
 
-def test_time_zones_of_the_user_come_first(bare: Run, tmp_path: Path) -> None:
-    zones = tmp_path / "root" / "zones" / "Europe"
+def test_time_zones_of_the_user_come_first(own_root: Path) -> None:
+    zones = own_root / "zones" / "Europe"
     zones.mkdir(parents=True)
-    ours = tmp_path / "root/lib/python3.13/zoneinfo/data"
+    ours = own_root / "lib/python3.13/zoneinfo/data"
     shutil.copy(ours / "Asia/Tokyo", zones / "Berlin")
     code = """
 from datetime import datetime
 from zoneinfo import ZoneInfo
 print(datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")).tzname())
 """
-    assert bare(code, PYTHONTZPATH="/zones") == "JST\n"
-    package = tmp_path / "root/lib/python3.13/site-packages/tzdata"
+    assert bare(own_root, code, PYTHONTZPATH="/zones") == "JST\n"
+    package = own_root / "lib/python3.13/site-packages/tzdata"
     (package / "zoneinfo" / "Europe").mkdir(parents=True)
     for directory in (package, package / "zoneinfo", package / "zoneinfo/Europe"):
         (directory / "__init__.py").touch()
     shutil.copy(ours / "America/New_York", package / "zoneinfo/Europe/Berlin")
-    assert bare(code) == "EST\n"
+    assert bare(own_root, code) == "EST\n"
 
 
-def test_localhost(bare: Run) -> None:
+def test_localhost(root: Path) -> None:
     code = """
 import socket, time
 start = time.monotonic()
@@ -95,7 +105,7 @@ server = socket.create_server(("localhost", 0))
 socket.create_connection(("localhost", server.getsockname()[1])).close()
 print(time.monotonic() - start)
 """
-    *lines, seconds = bare(code).splitlines()
+    *lines, seconds = bare(root, code).splitlines()
     assert lines[:5] == ["['127.0.0.1', '::1']"] * 5
     assert lines[5:] == ["['127.0.0.1'] ['::1']", "127.0.0.1 localhost localhost"]
     assert float(seconds) < SECONDS
@@ -105,10 +115,10 @@ print(time.monotonic() - start)
 @pytest.mark.parametrize(
     "servers", ["", "nameserver 127.0.0.1", "nameserver 192.0.2.1\nnameserver 2001:db8::1"]
 )
-def test_other_names_fail_soon(bare: Run, tmp_path: Path, name: str, servers: str) -> None:
+def test_other_names_fail_soon(own_root: Path, name: str, servers: str) -> None:
     if servers:
-        (tmp_path / "root/etc").mkdir()
-        (tmp_path / "root/etc/resolv.conf").write_text(servers + "\n")
+        (own_root / "etc").mkdir()
+        (own_root / "etc/resolv.conf").write_text(servers + "\n")
     code = f"""
 import socket, time
 start = time.monotonic()
@@ -117,12 +127,12 @@ try:
 except socket.gaierror:
     print(time.monotonic() - start)
 """
-    assert float(bare(code)) < SECONDS
+    assert float(bare(own_root, code)) < SECONDS
 
 
-def test_a_server_starts_without_waiting_for_names(bare: Run) -> None:
+def test_a_server_starts_without_waiting_for_names(root: Path) -> None:
     start = time.monotonic()
-    bare("import http.server as h; h.HTTPServer(('', 0), h.BaseHTTPRequestHandler).server_close()")
+    bare(root, "import http.server as h; h.HTTPServer(('', 0), h.BaseHTTPRequestHandler).server_close()")
     assert time.monotonic() - start < SECONDS
 
 
@@ -164,9 +174,9 @@ def test_a_server_starts_without_waiting_for_names(bare: Run) -> None:
         "terminator",
     ],
 )
-def test_terminals_by_their_names(bare: Run, terminal: str) -> None:
+def test_terminals_by_their_names(root: Path, terminal: str) -> None:
     code = "import curses as c; c.setupterm(fd=1); print(c.tigetnum('cols') > 0, c.tigetstr('cr') == b'\\r')"
-    assert bare(code, TERM=terminal) == "True True\n"
+    assert bare(root, code, TERM=terminal) == "True True\n"
 
 
 def test_terminal_descriptions_are_searched_as_ncurses_says(outputs: dict[str, Path], tmp_path: Path) -> None:
