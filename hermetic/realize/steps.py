@@ -114,7 +114,6 @@ class Steps:
         self._listener(Started(step.drv_id, step.label, "substitute"))
         try:
             with self.store.workspace(f"substitute-{step.derivation.name}") as space:
-                manifest = offer.source.obtain(made.object, space / "object", self.stop)
                 name = self._register(
                     step,
                     made.build_key,
@@ -122,7 +121,7 @@ class Steps:
                     made.inputs,
                     made.seconds,
                     expected=made.object,
-                    manifest=manifest,
+                    manifest=offer.source.obtain(made.object, space / "object", self.stop),
                 )
         except (SubstituterError, HashMismatch, Unstorable) as error:
             self._check_stop()

@@ -27,7 +27,6 @@ from hermetic.errors import SubstituterError
 from hermetic.realize.events import Listener, Notice
 from hermetic.store.names import content_hash_of, label_in
 from hermetic.store.records import Realisation
-from hermetic.tree import Manifest
 
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")
@@ -54,15 +53,16 @@ class Substituter(Protocol):
             SubstituterError: as above.
         """
 
-    def obtain(self, name: str, target: Path, stop: threading.Event) -> Manifest | None:
-        """Put the store object of that name at `target`, which is not there. The caller checks what it gets.
+    def obtain(self, name: str, target: Path, stop: threading.Event) -> tree.Manifest:
+        """Put the store object of that name at `target`, which is not there, in canonical form.
+
+        Returns:
+            the manifest of the bytes that were written, as `tree.copy_and_scan` or
+            `tree.canonicalise_and_scan` makes it, never one that the other side sent. The caller compares
+            it with the name.
 
         Args:
             stop: once set, it may end early, with any content.
-
-        Returns:
-            the manifest of what was written, if it was made from the very bytes and if the tree is in
-            canonical form, so that it need not be read again; otherwise None.
 
         Raises:
             SubstituterError: it has not got the object, or only a part of it.

@@ -89,7 +89,7 @@ def prepared(
 
     Args:
         label: name and version, as they stand in the object's name.
-        manifest: of a tree in a workspace of this store that is canonical already.
+        manifest: what `tree.copy_and_scan` returned when it made the tree; it is not read again.
 
     Raises:
         StoreError: it cannot be read or changed, or holds what no store object may hold.

@@ -27,7 +27,6 @@ from hermetic.store.layout import Layout
 from hermetic.store.names import content_hash_of, is_object_name, label_of
 from hermetic.store.protect import TempRoots
 from hermetic.store.records import Info, Realisation, Reference, Root
-from hermetic.tree import Manifest
 
 _DAY = 86400  # seconds
 
@@ -243,7 +242,7 @@ class Store:
         seconds: float = 0.0,
         temp_roots: TempRoots | None = None,
         expected: str = "",
-        manifest: Manifest | None = None,
+        manifest: tree.Manifest | None = None,
     ) -> str:
         """Make a tree a store object, and register what it is the realisation of: one transaction for both.
 
@@ -253,8 +252,8 @@ class Store:
                 `Realisation`; `inputs` in any order, repeated or not.
             temp_roots: what shall protect the object from collection; by default, until the store is closed.
             expected: the name that the object must have; empty where any will do.
-            manifest: of a tree in a workspace of this store that is in canonical form: what
-                `tree.copy_and_scan` returned. Then it is not read again.
+            manifest: what `tree.copy_and_scan` returned when it made this tree in a workspace of this store; the
+                tree is not read again. None: it is made canonical and hashed here.
 
         Returns:
             the object's name.
