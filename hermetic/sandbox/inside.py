@@ -286,4 +286,4 @@ def enter_directory(process: dict[str, Any]) -> None:
 
 def signals_to_reset() -> list[int]:
     """All signals that a process can handle, except those reserved by the C library."""
-    return [s for s in range(1, signal.NSIG) if s not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
+    return [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
