@@ -201,6 +201,10 @@ def _excessive(step: Step, what: str, log: Path) -> BuildFailure:
             "the machine has no memory left, and this build uses most of it",
             "free some memory, add swap space, or build less at the same time (-j1)",
         ),
+        "disk": (
+            "the disk that it is built on is full",
+            "free some space; `hermetic gc` deletes what nothing needs any more",
+        ),
     }[what]
     return BuildFailure(f"{step.label}: {found}, and the build was stopped", details=_report(log), hint=hint)
 

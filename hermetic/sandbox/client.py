@@ -29,7 +29,7 @@ class Result(msgspec.Struct, frozen=True):
         exit_status: of the build's process; None if a signal, a timeout or a cancellation ended it.
         signal: the signal that ended the build's process, unless hermetic sent it.
         timed_out, cancelled: why hermetic killed the build.
-        exceeded: the limit for which it was killed: `log`, `processes` or `memory`.
+        exceeded: the limit for which it was killed: `log`, `processes`, `memory` or `disk`.
         killed_for_memory: if it failed, how many processes the kernel killed meanwhile on the whole machine
             because memory ran out.
         seconds: wall clock time.

@@ -83,7 +83,8 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> limits.Wa
         the watch over what the build uses, not yet started.
     """
     process = request["process"]
-    watch = limits.Watch(process["processes"], process["memory_reserve"])
+    places = [op["target"] for op in request["operations"] if op["type"] == "Bind" and op["writable"]]
+    watch = limits.Watch(process["processes"], process["memory_reserve"], places)
     if sources is None:
         sources = open_sources(request["operations"])
     _socket.sethostname(process["hostname"])

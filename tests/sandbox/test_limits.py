@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.callers import Caller
+from tests.support.mounts import mount, with_mounts
 from tests.support.project import Project
 
 FORKS = """
@@ -170,3 +172,31 @@ def test_the_kernel_kills_builds_first_and_the_failure_says_so(project: Project,
     ran = project.run("realize", "app", preexec_fn=lambda: enter.write_text(str(os.getpid())))
     assert ran.code == 100, ran.err
     assert "of this machine's processes meanwhile: no memory was left" in ran.err
+
+
+# -- disks
+
+
+@pytest.mark.parametrize(
+    "script", ["cat /dev/zero > x", "while :; do cat /dev/zero > x || :; done 2> /dev/null"]
+)
+def test_a_build_that_fills_the_disk_is_stopped(project: Project, tmp_path: Path, script: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small disk")
+
+    def work() -> None:
+        small = tmp_path / "small"
+        small.mkdir()
+        mount("-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", small)
+        shutil.copytree(project.store, small / "store", symlinks=True)
+        project.store = small / "store"
+        project.recipe("app", script)
+        ran = project.run("realize", "app")
+        assert ran.code == 100, ran.err
+        assert "app-1 (x86_64): the disk that it is built on is full, and the build was stopped" in ran.err
+        assert "`hermetic gc`" in ran.err
+        assert project.leftovers() == []
+        project.recipe("app", ': > "$out/x"')
+        project.ok("realize", "app")
+
+    with_mounts(work, report=tmp_path / "skipped")
