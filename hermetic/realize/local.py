@@ -220,7 +220,9 @@ def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
     report, causes = _report(log), []
     if result.killed_for_memory:
         count = result.killed_for_memory
-        causes.append(f"the kernel killed {count} of this machine's processes meanwhile: no memory was left")
+        causes.append(
+            f"no memory was left: processes that the kernel killed since hermetic was started: {count}"
+        )
     if any(os.strerror(errno.EAGAIN) in line for line in report):
         causes.append(f"`process-limit`: {step.process_limit} processes and threads at the same time")
     return BuildFailure(

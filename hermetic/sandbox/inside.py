@@ -96,7 +96,7 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> limits.Wa
     for op in request["operations"]:
         _step(_EXECUTE[op["type"]], op, sources)
     _hide_the_host(process)
-    limits.impose(process["processes"])
+    limits.impose_on_processes(process["processes"])
     os.umask(process["umask"])
     aslr = 0 if process["aslr"] else syscalls.ADDR_NO_RANDOMIZE
     syscalls.personality(aslr | (syscalls.UNAME26 if process["uname26"] else 0))

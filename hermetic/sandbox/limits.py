@@ -69,17 +69,23 @@ class Exceeded(Exception):
         self.what = what
 
 
-def impose(processes: int) -> None:
-    """Set the same limits on every machine, as far as the caller's hard limits allow.
+def impose() -> None:
+    """Set those limits of this process and its children that are the same for every build."""
+    for which, (soft, hard) in _FIXED.items():
+        _impose(which, soft, hard)
 
-    Args:
-        processes: of the build, threads included.
-    """
+
+def impose_on_processes(count: int) -> None:
+    """Set the limit of a build's processes, threads included."""
     # Programs may end as soon as they cannot fork. So that the watch sees too many, more are possible.
-    allowed = processes * 5 // 4 + 1
-    for which, (soft, hard) in {**_FIXED, resource.RLIMIT_NPROC: (allowed, allowed)}.items():
-        most = resource.getrlimit(which)[1]
-        resource.setrlimit(which, (_lower(soft, most), _lower(hard, most)))
+    possible = count * 5 // 4 + 1
+    _impose(resource.RLIMIT_NPROC, possible, possible)
+
+
+def _impose(which: int, soft: int, hard: int) -> None:
+    """Set a limit, as far as the caller's hard limit allows."""
+    most = resource.getrlimit(which)[1]
+    resource.setrlimit(which, (_lower(soft, most), _lower(hard, most)))
 
 
 def _lower(one: int, other: int) -> int:
@@ -92,7 +98,7 @@ class Watch:
     It must be created where the host's /proc is visible, and started where /proc shows the build's processes.
 
     Args:
-        processes: as for `impose`.
+        processes: as for `impose_on_processes`.
         reserve: bytes of memory that are to stay available on the machine.
         places: directories of the host's disks that the build may write to, as it sees them.
     """
@@ -148,6 +154,8 @@ class Watch:
     def _look_at_memory(self) -> float:
         lines = os.pread(self._meminfo, 4096, 0).split(b"\n")
         kib = {line[: line.index(b":")]: int(line.split()[1]) for line in lines if b":" in line}
+        if b"MemAvailable" not in kib:
+            return _SLOWEST  # not the kernel's own file
         total = (kib[b"MemTotal"] + kib.get(b"SwapTotal", 0)) << 10
         free = (kib[b"MemAvailable"] + kib.get(b"SwapFree", 0)) << 10
         if free < self._reserve and 2 * _memory_of_build() > total - free:
@@ -156,7 +164,10 @@ class Watch:
 
 
 def _is_full(place: str) -> bool:
-    disk = os.statvfs(place)
+    try:
+        disk = os.statvfs(place)
+    except OSError:
+        return False
     return disk.f_blocks > 0 and disk.f_bavail * disk.f_frsize < _FULL  # 0 blocks: it does not tell
 
 

@@ -100,9 +100,9 @@ def free_and_used() -> tuple[int, int]:
 def hunger() -> tuple[int, int]:
     """More memory than all that is in use, and a reserve that is touched before all of it is taken."""
     free, used = free_and_used()
-    hunger = used + (1 << 30)
-    if free < 2 * hunger + (1 << 30):
-        pytest.skip("too little of this machine's memory is free")
+    hunger = used + (256 << 20)
+    if hunger > 7 << 28 or free < 3 * hunger:
+        pytest.skip("other programs use too much of this machine's memory")
     return 2 * hunger, free - hunger
 
 
@@ -119,7 +119,7 @@ time.sleep(30)
 FILES = """
 import time
 with open("/tmp/x", "wb") as file:
-    for _ in range(min({mib}, 4000) // 10):
+    for _ in range({mib} // 10):
         file.write(bytes(10 << 20))
         time.sleep(0.002)
 time.sleep(5)
@@ -129,8 +129,6 @@ time.sleep(5)
 @pytest.mark.parametrize("code", [TAKE, SHARE, FILES], ids=["one", "many", "files"])
 def test_a_build_that_takes_all_memory_is_stopped(caller: Caller, hunger: tuple[int, int], code: str) -> None:
     size, reserve = hunger
-    if code == FILES and size > 8 << 30:
-        pytest.skip("more memory is in use than fits into the files of a build")
     result = ended(caller, code.format(mib=size >> 20), memory_reserve=reserve)
     assert result["exceeded"] == "memory"
 
@@ -171,7 +169,7 @@ def test_the_kernel_kills_builds_first_and_the_failure_says_so(project: Project,
     enter = memory_cgroup / "cgroup.procs"
     ran = project.run("realize", "app", preexec_fn=lambda: enter.write_text(str(os.getpid())))
     assert ran.code == 100, ran.err
-    assert "of this machine's processes meanwhile: no memory was left" in ran.err
+    assert "no memory was left: processes that the kernel killed since hermetic was started: 1" in ran.err
 
 
 # -- disks
