@@ -201,6 +201,10 @@ def _excessive(step: Step, what: str, log: Path) -> BuildFailure:
             "the machine has no memory left, and this build uses most of it",
             "free some memory, add swap space, or build less at the same time (-j1)",
         ),
+        "disk": (
+            "the disk that it is built on is full",
+            "free some space; `hermetic gc` deletes what nothing needs any more",
+        ),
     }[what]
     return BuildFailure(f"{step.label}: {found}, and the build was stopped", details=_report(log), hint=hint)
 
@@ -216,7 +220,9 @@ def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
     report, causes = _report(log), []
     if result.killed_for_memory:
         count = result.killed_for_memory
-        causes.append(f"the kernel killed {count} of this machine's processes meanwhile: no memory was left")
+        causes.append(
+            f"no memory was left: processes that the kernel killed since hermetic was started: {count}"
+        )
     if any(os.strerror(errno.EAGAIN) in line for line in report):
         causes.append(f"`process-limit`: {step.process_limit} processes and threads at the same time")
     return BuildFailure(

@@ -29,9 +29,9 @@ class Result(msgspec.Struct, frozen=True):
         exit_status: of the build's process; None if a signal, a timeout or a cancellation ended it.
         signal: the signal that ended the build's process, unless hermetic sent it.
         timed_out, cancelled: why hermetic killed the build.
-        exceeded: the limit for which it was killed: `log`, `processes` or `memory`.
-        killed_for_memory: if it failed, how many processes the kernel killed meanwhile on the whole machine
-            because memory ran out.
+        exceeded: the limit for which it was killed: `log`, `processes`, `memory` or `disk`.
+        killed_for_memory: if it failed, how many processes of the machine the kernel has killed for lack of
+            memory since the server was started.
         seconds: wall clock time.
     """
 

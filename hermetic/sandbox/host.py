@@ -63,7 +63,6 @@ class Build:
         self.ended_by: str | None = None
         self.cpu = cpu
         self.log = log
-        self.killed_before = limits.killed_for_memory()
 
     @property
     def watched(self) -> list[int]:
@@ -89,6 +88,7 @@ class Server:
         self.owners = _owners(host_uid, host_gid) if privileged else None
         self.builds: dict[int, Build] = {}  # by each of the descriptors that are watched
         self.poll = select.poll()
+        self.killed_before = limits.killed_for_memory()
 
     def serve(self) -> None:
         """Serve requests until the client closes its end."""
@@ -278,7 +278,7 @@ class Server:
         if build.ended_by is None:
             outcome.update(_said(build.control))
         if outcome["status"] != 0:
-            outcome["killed_for_memory"] = limits.killed_for_memory() - build.killed_before
+            outcome["killed_for_memory"] = limits.killed_for_memory() - self.killed_before
         outcome["seconds"] = time.monotonic() - build.started
         for fd in build.watched:
             del self.builds[fd]
@@ -393,6 +393,7 @@ def main(fd: int) -> None:
         return  # nothing was to be built
     server = Server(requests, *marshal.loads(first))
     syscalls.rename_process("hermetic-sandbox")  # builds see it, and are not to see where hermetic is
+    limits.impose()
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -83,7 +83,8 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> limits.Wa
         the watch over what the build uses, not yet started.
     """
     process = request["process"]
-    watch = limits.Watch(process["processes"], process["memory_reserve"])
+    places = [op["target"] for op in request["operations"] if op["type"] == "Bind" and op["writable"]]
+    watch = limits.Watch(process["processes"], process["memory_reserve"], places)
     if sources is None:
         sources = open_sources(request["operations"])
     _socket.sethostname(process["hostname"])
@@ -95,7 +96,7 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> limits.Wa
     for op in request["operations"]:
         _step(_EXECUTE[op["type"]], op, sources)
     _hide_the_host(process)
-    limits.impose(process["processes"])
+    limits.impose_on_processes(process["processes"])
     os.umask(process["umask"])
     aslr = 0 if process["aslr"] else syscalls.ADDR_NO_RANDOMIZE
     syscalls.personality(aslr | (syscalls.UNAME26 if process["uname26"] else 0))
@@ -286,4 +287,4 @@ def enter_directory(process: dict[str, Any]) -> None:
 
 def signals_to_reset() -> list[int]:
     """All signals that a process can handle, except those reserved by the C library."""
-    return [s for s in range(1, signal.NSIG) if s not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
+    return [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]

@@ -1,6 +1,6 @@
 # ruff: noqa: SIM105, PTH116, PTH123
 # pathlib and contextlib would double the start-up time of the server.
-"""What a build may use of the machine: resource limits, and a watch over its processes and its memory.
+"""What a build may use of the machine: resource limits, and a watch over its processes, memory and disk.
 
 A limit of the kernel makes a call fail, and the program says what it likes. The watch, in the build's init,
 sees that a limit is reached and ends the whole build with the reason. Standard library only.
@@ -25,6 +25,7 @@ else:
 
 PROCESSES: Final = "processes"
 MEMORY: Final = "memory"
+DISK: Final = "disk"
 
 # The kernel's out-of-memory killer takes processes of builds first, unless another one has half of all memory
 # more (man 5 proc, oom_score_adj).
@@ -56,28 +57,35 @@ _FIXED: Final = {  # soft and hard limit
 
 _FIRST, _SLOWEST, _FASTEST = 0.1, 0.25, 0.05  # seconds until the watch looks, and between its looks
 _FILLS_IN: Final = 2.0  # seconds in which no build fills the whole memory of a machine
+_FULL: Final = 1 << 20  # bytes free on a disk, below which nothing can be built on it
 _PAGE: Final = resource.getpagesize()
 
 
 class Exceeded(Exception):
-    """The build uses more than it may. Arg: PROCESSES or MEMORY."""
+    """The build uses more than it may. Arg: PROCESSES, MEMORY or DISK."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
         self.what = what
 
 
-def impose(processes: int) -> None:
-    """Set the same limits on every machine, as far as the caller's hard limits allow.
+def impose() -> None:
+    """Set those limits of this process and its children that are the same for every build."""
+    for which, (soft, hard) in _FIXED.items():
+        _impose(which, soft, hard)
 
-    Args:
-        processes: of the build, threads included.
-    """
+
+def impose_on_processes(count: int) -> None:
+    """Set the limit of a build's processes, threads included."""
     # Programs may end as soon as they cannot fork. So that the watch sees too many, more are possible.
-    allowed = processes * 5 // 4 + 1
-    for which, (soft, hard) in {**_FIXED, resource.RLIMIT_NPROC: (allowed, allowed)}.items():
-        most = resource.getrlimit(which)[1]
-        resource.setrlimit(which, (_lower(soft, most), _lower(hard, most)))
+    possible = count * 5 // 4 + 1
+    _impose(resource.RLIMIT_NPROC, possible, possible)
+
+
+def _impose(which: int, soft: int, hard: int) -> None:
+    """Set a limit, as far as the caller's hard limit allows."""
+    most = resource.getrlimit(which)[1]
+    resource.setrlimit(which, (_lower(soft, most), _lower(hard, most)))
 
 
 def _lower(one: int, other: int) -> int:
@@ -85,18 +93,20 @@ def _lower(one: int, other: int) -> int:
 
 
 class Watch:
-    """Looks at a build's processes and memory from time to time, and raises Exceeded wherever init is.
+    """Looks at what a build uses from time to time, and raises Exceeded wherever init is.
 
     It must be created where the host's /proc is visible, and started where /proc shows the build's processes.
 
     Args:
-        processes: as for `impose`.
+        processes: as for `impose_on_processes`.
         reserve: bytes of memory that are to stay available on the machine.
+        places: directories of the host's disks that the build may write to, as it sees them.
     """
 
-    def __init__(self, processes: int, reserve: int) -> None:
+    def __init__(self, processes: int, reserve: int, places: list[str]) -> None:
         self._processes = processes
         self._reserve = reserve
+        self._places = places
         try:
             self._meminfo = os.open("/proc/meminfo", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -119,11 +129,14 @@ class Watch:
         """Returns how many seconds nothing can happen for.
 
         Raises:
-            Exceeded: more processes than allowed, or no memory is left and the build has most of it.
+            Exceeded: more processes than allowed; no memory is left and the build has most of it; a disk is
+                full.
         """
         tasks = self._tasks()
         if tasks > self._processes:
             raise Exceeded(PROCESSES)
+        if any(_is_full(place) for place in self._places):
+            raise Exceeded(DISK)
         calm = _SLOWEST if tasks < self._processes / 4 else _FASTEST
         return min(calm, self._look_at_memory()) if self._meminfo >= 0 else calm
 
@@ -141,11 +154,21 @@ class Watch:
     def _look_at_memory(self) -> float:
         lines = os.pread(self._meminfo, 4096, 0).split(b"\n")
         kib = {line[: line.index(b":")]: int(line.split()[1]) for line in lines if b":" in line}
+        if b"MemAvailable" not in kib:
+            return _SLOWEST  # not the kernel's own file
         total = (kib[b"MemTotal"] + kib.get(b"SwapTotal", 0)) << 10
         free = (kib[b"MemAvailable"] + kib.get(b"SwapFree", 0)) << 10
         if free < self._reserve and 2 * _memory_of_build() > total - free:
             raise Exceeded(MEMORY)
         return (free - self._reserve) / total * _FILLS_IN
+
+
+def _is_full(place: str) -> bool:
+    try:
+        disk = os.statvfs(place)
+    except OSError:
+        return False
+    return disk.f_blocks > 0 and disk.f_bavail * disk.f_frsize < _FULL  # 0 blocks: it does not tell
 
 
 def _memory_of_build() -> int:
