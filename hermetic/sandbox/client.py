@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from hermetic.errors import SandboxError
-from hermetic.sandbox import diagnosis, identity, server, wire
+from hermetic.sandbox import identity, server, wire
 from hermetic.sandbox import spec as specs
 from hermetic.sandbox.spec import SandboxSpec
 
@@ -77,6 +77,8 @@ class Running:
             self._channel.close()
             self._sandbox._take_directories_back(self._owned)
         if "error" in outcome:
+            from hermetic.sandbox import diagnosis
+
             raise diagnosis.explain(outcome["error"])
         return _result(outcome)
 
@@ -129,6 +131,8 @@ class Sandbox:
         Raises:
             SandboxError: this machine does not allow it; the hint says what to change.
         """
+        from hermetic.sandbox import diagnosis
+
         diagnosis.check_machine()
         message = specs.request(SandboxSpec(argv=("/nothing",), env={}))
         message["process"]["argv"] = []
