@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import array
 import contextlib
 import marshal
 import os
@@ -179,7 +178,7 @@ class Sandbox:
             with self._lock:
                 requests = self._start_server()
                 try:
-                    fds = array.array("i", [theirs.fileno(), *streams])
+                    fds = b"".join(fd.to_bytes(4, "little") for fd in (theirs.fileno(), *streams))
                     requests.sendmsg([b"b"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)])
                 except OSError as error:
                     raise SandboxError(f"the sandbox server has died: {error}") from None
