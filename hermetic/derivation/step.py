@@ -13,7 +13,8 @@ import msgspec
 
 from hermetic import systems
 from hermetic.derivation.value import Build, Derivation, Fetch, Unpack
-from hermetic.project.lock import Pin
+from hermetic.project.pin import Pin
+from hermetic.systems import System
 
 Kind: TypeAlias = Literal["fetch", "unpack", "build"]
 
@@ -77,6 +78,27 @@ class Graph(msgspec.Struct, frozen=True):
     def derivations(self) -> dict[str, Derivation]:
         """The derivations alone, by id. Made anew for each call."""
         return {drv_id: step.derivation for drv_id, step in self.steps.items()}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What was asked for on the command line, e.g. `cpython-3.13.15-aarch64`.
+
+    Attributes:
+        label: the target as it is shown.
+        versions: source name to the version asked for, where it is not the default.
+    """
+
+    label: str
+    recipe: str
+    system: System
+    versions: dict[str, str] = {}
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """An instantiated target."""
+
+    target: Target
+    graph: Graph
 
 
 def label(drv: Derivation) -> str:

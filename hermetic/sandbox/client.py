@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import array
 import contextlib
 import marshal
 import os
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 
 from hermetic.errors import SandboxError
-from hermetic.sandbox import diagnosis, identity, server, wire
+from hermetic.sandbox import identity, server, wire
 from hermetic.sandbox import spec as specs
 from hermetic.sandbox.spec import SandboxSpec
 
@@ -82,6 +81,8 @@ class Running:
             self._channel.close()
             self._sandbox._take_directories_back(self._owned)
         if "error" in outcome:
+            from hermetic.sandbox import diagnosis
+
             raise diagnosis.explain(outcome["error"])
         return _result(outcome)
 
@@ -136,6 +137,8 @@ class Sandbox:
         Raises:
             SandboxError: this machine does not allow it; the hint says what to change.
         """
+        from hermetic.sandbox import diagnosis
+
         diagnosis.check_machine()
         message = specs.request(SandboxSpec(argv=("/nothing",), env={}))
         message["process"]["argv"] = []
@@ -182,7 +185,7 @@ class Sandbox:
             with self._lock:
                 requests = self._start_server()
                 try:
-                    fds = array.array("i", [theirs.fileno(), *streams])
+                    fds = b"".join(fd.to_bytes(4, "little") for fd in (theirs.fileno(), *streams))
                     requests.sendmsg([b"b"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)])
                 except OSError as error:
                     raise SandboxError(f"the sandbox server has died: {error}") from None

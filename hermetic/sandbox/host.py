@@ -77,14 +77,18 @@ class Build:
 
 
 class Server:
-    """Args: socket for requests; uid and gid of builds on the host; whether this process is privileged."""
+    """Args: socket for requests; the filter of builds, or empty for one that is made when a build needs it;
+    uid and gid of builds on the host; whether this process is privileged.
+    """
 
-    def __init__(self, requests: _socket.socket, host_uid: int, host_gid: int, privileged: bool) -> None:
+    def __init__(
+        self, requests: _socket.socket, program: bytes, host_uid: int, host_gid: int, privileged: bool
+    ) -> None:
         self.requests = requests
         self.host_uid = host_uid
         self.host_gid = host_gid
         self.privileged = privileged
-        self.filter = b""  # made when a build first needs it: those under another clock have their own
+        self.filter = program  # builds under another clock have their own
         self.owners = _owners(host_uid, host_gid) if privileged else None
         self.builds: dict[int, Build] = {}  # by each of the descriptors that are watched
         self.poll = select.poll()
@@ -380,21 +384,28 @@ def _close_all_but(kept: set[int]) -> None:
     os.closerange(first, 1 << 20)
 
 
-def main(fd: int) -> None:
-    """Serve until the client goes away. `fd`: of the socket that requests come from."""
+def main(fd: int, *, rebuilds: bool) -> None:
+    """Serve until the client goes away.
+
+    Args:
+        fd: of the socket that requests come from.
+        rebuilds: the first build will run under a shifted clock.
+    """
     os.chdir("/")
     os.closerange(fd + 1, 1 << 20)  # what our caller's caller has left open is nothing to us
     # The client decides when builds end. Signals of its terminal are for the client only.
     for name in ("SIGINT", "SIGQUIT", "SIGHUP", "SIGTSTP", "SIGTTIN", "SIGTTOU"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     requests = _socket.socket(fileno=fd)
-    first = requests.recv(1024)
-    if not first:
-        return  # nothing was to be built
-    server = Server(requests, *marshal.loads(first))
-    syscalls.rename_process("hermetic-sandbox")  # builds see it, and are not to see where hermetic is
+    # While the client is still loading: what the first build would otherwise wait for.
     limits.impose()
+    syscalls.rename_process("hermetic-sandbox")  # builds see it, and are not to see where hermetic is
+    if rebuilds:
+        from hermetic.sandbox import clock  # noqa: F401
+    program = b"" if rebuilds else seccomp.program()
     gc.collect()
     gc.freeze()
     gc.disable()
-    server.serve()
+    first = requests.recv(1024)
+    if first:  # else nothing was to be built
+        Server(requests, program, *marshal.loads(first)).serve()

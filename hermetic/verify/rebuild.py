@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -28,10 +28,12 @@ from hermetic.sandbox.spec import SandboxSpec
 from hermetic.store import flocks
 from hermetic.store.names import content_hash_of
 from hermetic.store.store import Store
-from hermetic.verify.compare.model import BuildFacts
 from hermetic.verify.perturb import CLOCK_OFFSET, Perturbations, perturbed
 from hermetic.verify.reorder import unlike
 from hermetic.verify.verdict import Verdict
+
+if TYPE_CHECKING:
+    from hermetic.verify.compare.model import BuildFacts
 
 _ROOM: Final = 6 << 30  # bytes that a place must have free: the compiler, sources, objects of a large build
 _ELSEWHERE: Final = "hermetic-elsewhere-"
@@ -236,6 +238,8 @@ def _free(path: str) -> int:
 
 def _facts(place: Path, store: Store, expected: str, on: Perturbations) -> BuildFacts:
     """What may have leaked into one of the two trees."""
+    from hermetic.verify.compare.model import BuildFacts
+
     now = int(time.time())
     first = store.info(expected)
     return BuildFacts(
