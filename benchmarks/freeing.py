@@ -2,7 +2,7 @@
 
 usage: python -m benchmarks.freeing PYTHON [PYTHON...] [--rounds N]
 
-The interpreters take turns. For each: the resident memory that is left after 500 MB in blocks of one size were
+The interpreters take turns. For each: the resident memory left after 500 MB in blocks of one size were
 freed, and the time to allocate and free one block again and again.
 """
 
