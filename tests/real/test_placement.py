@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -113,16 +114,17 @@ def test_it_is_found_when_executed_through_a_descriptor(home: Path) -> None:
     assert done.stdout.split("|")[:2] == [str(program), str(home)]
 
 
-def test_a_program_that_may_be_executed_but_not_read_is_found(home: Path, tmp_path: Path) -> None:
+def test_a_program_that_may_be_executed_but_not_read_is_found(home: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: a file that others may execute but not read")
-    program = home / "bin" / "unreadable"
-    shutil.copy(home / "bin/python3.13", program)
-    program.chmod(0o711)
-    for directory in (home, *home.parents):
-        if not directory.stat().st_mode & 0o001:
-            pytest.skip(f"others may not enter {directory}")
-    try:
+    with tempfile.TemporaryDirectory(
+        dir="/var/tmp"
+    ) as directory:  # pytest's own may be entered by its user only
+        Path(directory).chmod(0o755)
+        tree = Path(directory, "python")
+        shutil.copytree(home, tree, symlinks=True)
+        program = tree / "bin/python3.13"
+        program.chmod(0o711)
         done = subprocess.run(
             ["x", "-c", WHERE],
             executable=str(program),
@@ -131,9 +133,7 @@ def test_a_program_that_may_be_executed_but_not_read_is_found(home: Path, tmp_pa
             text=True,
             check=True,
         )
-        assert done.stdout.split("|")[1] == str(home)
-    finally:
-        program.unlink()
+        assert done.stdout.split("|")[1] == str(tree)
 
 
 def test_it_needs_no_proc(home: Path) -> None:
