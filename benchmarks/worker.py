@@ -28,8 +28,8 @@ def _add(store: Store, paths: list[Path]) -> None:
 
     for path in paths:  # as substitution from another store does it
         with store.workspace("add") as space:
-            tree.copy(path, space / "tree", writable=True)
-            store.add(space / "tree", path.name, "1")
+            manifest = tree.copy_and_scan(path, space / "tree")
+            store.add(space / "tree", path.name, "1", manifest=manifest)
 
 
 def _take(store: Store, paths: list[Path]) -> None:

@@ -7,7 +7,7 @@ Each is loaded when it is first named, because whatever this module imports woul
 # What `typing.TYPE_CHECKING` stands for; see `store.quick`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hermetic.derivation.instantiate import Instance
+    from hermetic.derivation.step import Instance
     from hermetic.errors import HermeticError
     from hermetic.realize.events import Event, Listener
     from hermetic.session.outcome import Failure, Output, Pending, Realized
@@ -32,7 +32,7 @@ _MODULES = {
     "Event": "realize.events",
     "Failure": "session.outcome",
     "HermeticError": "errors",
-    "Instance": "derivation.instantiate",
+    "Instance": "derivation.step",
     "Listener": "realize.events",
     "Output": "session.outcome",
     "Pending": "session.outcome",

@@ -30,9 +30,9 @@ def digest(context: str, data: bytes) -> str:
 
 def encode_base32(raw: bytes) -> str:
     """RFC 4648 base32, lower case, without padding: safe in file names on any file system."""
-    import base64
-
-    return base64.b32encode(raw).decode("ascii").rstrip("=").lower()
+    bits = 8 * len(raw)
+    number = int.from_bytes(raw, "big") << -bits % 5
+    return "".join([_DIGITS[number >> shift & 31] for shift in range(bits + -bits % 5 - 5, -1, -5)])
 
 
 def is_digest(text: str) -> bool:

@@ -32,8 +32,22 @@ mkdir -p "$lib/lib-dynload" "$out/bin"
 cp -R Lib/. LICENSE "$(cat pybuilddir.txt)"/_sysconfigdata_*.py /build/certifi/certifi/cacert.pem "$lib/"
 neutral "$lib"/_sysconfigdata_*.py
 (cd "$lib" && rm -r test idlelib tkinter turtledemo turtle.py __phello__)
-echo 'No shared objects: all modules are built in. The interpreter knows its installation by this folder.' \
-    >"$lib/lib-dynload/README.txt"
+cp -R /build/tzdata/tzdata/zoneinfo "$lib/zoneinfo/data"
+find "$lib/zoneinfo/data" -name __init__.py -exec rm {} +
+cat >"$lib/lib-dynload/README.txt" <<'EOF'
+There are no shared objects: all modules are built in. Those that other Pythons have as shared objects are found at this
+place of sys.path, and the interpreter knows its installation by this directory.
+EOF
+cat >"$lib/EXTERNALLY-MANAGED" <<'EOF'
+[externally-managed]
+Error=This Python stays as it was built: what is installed into it would be there for every program that uses it.
+ Install into a virtual environment:
+ .
+     python3 -m venv DIRECTORY
+     DIRECTORY/bin/python -m pip install PACKAGE
+ .
+ To have packages in a copy of this Python that is yours alone, delete the file EXTERNALLY-MANAGED from its library.
+EOF
 "$python" -m compileall -q -f --invalidation-mode unchecked-hash -s "$out" "$lib" &
 
 make EXTRA_CFLAGS=-flto PY_CORE_LDFLAGS="-flto -O3 $LDFLAGS" \

@@ -1,5 +1,5 @@
 ./configure --prefix="$out" --datadir=/usr/share --without-cxx --without-cxx-binding --without-ada --without-debug \
-    --without-manpages --without-tests --without-shared --disable-db-install --disable-widec --disable-home-terminfo \
+    --without-manpages --without-tests --without-shared --disable-db-install --enable-widec --enable-ext-colors --disable-home-terminfo \
     --without-gpm CFLAGS=-O1
 make -C include
 make -C ncurses

@@ -53,7 +53,7 @@ def _whole(args: list[str]) -> None:
 
     simple = _simple(args)
     if simple is not None and simple[2] != "show":
-        server.start_early()
+        server.start_early(rebuilds=simple[2] == "verify")
     startup.prepare()
     if simple is None or simple[2] == "show" or any(os.environ.get(name) for name in _OPTIONS):
         from hermetic.cli.main import main as whole

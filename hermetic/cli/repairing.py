@@ -8,7 +8,7 @@ from pathlib import Path
 from hermetic.cli.display import display
 from hermetic.derivation import graph
 from hermetic.derivation.graph import Work
-from hermetic.derivation.instantiate import Target
+from hermetic.derivation.step import Target
 from hermetic.derivation.value import inputs_of
 from hermetic.errors import HermeticError, StoreError
 from hermetic.realize.run import engine

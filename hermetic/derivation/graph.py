@@ -6,8 +6,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 
 import msgspec
 
-from hermetic.derivation.instantiate import Instance
-from hermetic.derivation.step import Step
+from hermetic.derivation.step import Instance, Step
 from hermetic.derivation.value import Derivation, Fetch, Unpack, inputs_of
 
 Derivations = Mapping[str, Derivation]

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hermetic.derivation.environment import OVERRIDABLE, Inputs, Side, logical, standard
-from hermetic.derivation.step import Graph, Step
+from hermetic.derivation.step import Graph, Instance, Step, Target
 from hermetic.derivation.value import Build, Fetch, Patch, Unpack, derivation_id
 from hermetic.errors import RecipeError, UsageError, did_you_mean, nearest
 from hermetic.project import lock as locks
@@ -28,27 +28,6 @@ from hermetic.systems import BUILD_SYSTEM, SYSTEMS, System
 SHELL: Final = "busybox"  # the recipe behind /bin/sh in every sandbox
 
 SOURCE_DIR: Final = "/build/source"
-
-
-class Target(msgspec.Struct, frozen=True):
-    """What was asked for on the command line, e.g. `cpython-3.13.15-aarch64`.
-
-    Attributes:
-        label: the target as it is shown.
-        versions: source name to the version asked for, where it is not the default.
-    """
-
-    label: str
-    recipe: str
-    system: System
-    versions: dict[str, str] = {}
-
-
-class Instance(msgspec.Struct, frozen=True):
-    """An instantiated target."""
-
-    target: Target
-    graph: Graph
 
 
 class Evaluator:
@@ -243,8 +222,15 @@ class _Instantiation:
             script=self._text(script_file, script),
         )
         expected = self.evaluator.lock.expect.get(build.system, {}).get(f"{build.name}-{build.version}", "")
-        drv_id, log_limit = derivation_id(build), recipe.log_limit << 20  # MiB to bytes
-        return self._add(Step(drv_id, build, timeout=recipe.timeout, expected=expected, log_limit=log_limit))
+        step = Step(
+            derivation_id(build),
+            build,
+            timeout=recipe.timeout,
+            expected=expected,
+            log_limit=recipe.log_limit << 20,  # MiB to bytes
+            process_limit=recipe.process_limit,
+        )
+        return self._add(step)
 
     def _source_trees(self, recipe: Recipe) -> dict[str, str]:
         sources = {}

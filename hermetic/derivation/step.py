@@ -13,7 +13,8 @@ import msgspec
 
 from hermetic import systems
 from hermetic.derivation.value import Build, Derivation, Fetch, Unpack
-from hermetic.project.lock import Pin
+from hermetic.project.pin import Pin
+from hermetic.systems import System
 
 Kind: TypeAlias = Literal["fetch", "unpack", "build"]
 
@@ -29,6 +30,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
         pin: of a fetch, its lock entry (which knows mirrors).
         timeout: of a build, its time limit in seconds.
         log_limit: of a build, the largest size of its log in bytes.
+        process_limit: of a build, how many processes and threads it may have at the same time.
         expected: content hash that the lock expects of the output; empty where it expects none.
         seed: whether it gives a prebuilt binary that is trusted by its hash.
     """
@@ -40,6 +42,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
     expected: str = ""
     seed: bool = False
     log_limit: int = 256 << 20
+    process_limit: int = 8192
 
     @property
     def kind(self) -> Kind:
@@ -75,6 +78,27 @@ class Graph(msgspec.Struct, frozen=True):
     def derivations(self) -> dict[str, Derivation]:
         """The derivations alone, by id. Made anew for each call."""
         return {drv_id: step.derivation for drv_id, step in self.steps.items()}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What was asked for on the command line, e.g. `cpython-3.13.15-aarch64`.
+
+    Attributes:
+        label: the target as it is shown.
+        versions: source name to the version asked for, where it is not the default.
+    """
+
+    label: str
+    recipe: str
+    system: System
+    versions: dict[str, str] = {}
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """An instantiated target."""
+
+    target: Target
+    graph: Graph
 
 
 def label(drv: Derivation) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -125,6 +124,8 @@ def _refused(root: Path, revision: str, said: str, status: int) -> UsageError:
     """What git's refusal means for the user."""
     foreign = re.search(r"dubious ownership in repository at '(.*)'", said)
     if foreign:
+        import shlex
+
         place = shlex.quote(foreign[1])
         return UsageError(
             f"cannot read revision {revision!r}: the checkout {foreign[1]} belongs to another user,"

@@ -15,6 +15,7 @@ import msgspec
 
 from hermetic.errors import LockError, did_you_mean
 from hermetic.hashing import DIGEST_CHARS, is_digest
+from hermetic.project.pin import Pin
 from hermetic.project.toml import decode_toml, key_text, quote, show_value, toml_line
 
 FORMAT: Final = 1
@@ -29,24 +30,6 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~-]*")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _MIRROR: Final = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+")
 _MAX_SIZE: Final = 1 << 40
-
-
-class Pin(msgspec.Struct, frozen=True):
-    """One source in one version.
-
-    Attributes:
-        file: the name it is shown and kept under before it is in the store; not part of its identity.
-        sha256: hex, as upstream publishes it. blake3: hex. size: bytes.
-        mirrors: where to get it, in the order in which they are tried.
-    """
-
-    name: str
-    version: str
-    file: str
-    sha256: str
-    blake3: str
-    size: int
-    mirrors: tuple[str, ...]
 
 
 class Lock(msgspec.Struct, frozen=True):

@@ -68,6 +68,7 @@ class VersionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
     systems: tuple[str, ...] | UnsetType = UNSET
     timeout: int | UnsetType = UNSET
     log_limit: int | UnsetType = UNSET
+    process_limit: int | UnsetType = UNSET
     env: dict[str, str] | UnsetType = UNSET
 
 
@@ -80,6 +81,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
         build_inputs: recipes that run while building. host_inputs: recipes that the output links or uses.
         path: where its `bin` stands on the `PATH` of builds that have it as a build input.
         timeout: seconds; not hashed. log_limit: largest log of a build, in MiB; not hashed.
+        process_limit: most processes and threads of a build at the same time; not hashed.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     systems: tuple[str, ...] = tuple(SYSTEMS)
     timeout: int = 7200
     log_limit: int = 256
+    process_limit: int = 8192
     seed: bool = False
     env: dict[str, str] = {}
     provides: Provides | None = None
@@ -166,7 +169,7 @@ def _mistakes(recipe: Recipe, directory: str) -> Iterator[_Mistake]:
         yield (), "version", "the version comes from the lock when there is a source", "remove the line"
     if recipe.seed and recipe.source is None:
         yield (), "seed", "a seed needs a source", None
-    yield from _mistakes_of_fields((), recipe.systems, recipe.timeout, recipe.log_limit)
+    yield from _mistakes_of_fields((), recipe)
     yield from _mistakes_of_env(("env",), recipe.env)
     if recipe.provides is not None:
         yield from _mistakes_of_env(("provides", "env"), recipe.provides.env)
@@ -175,8 +178,7 @@ def _mistakes(recipe: Recipe, directory: str) -> Iterator[_Mistake]:
         table = ("version", prefix)
         if not VERSION_PREFIX.match(prefix):
             yield table, None, f'"{prefix}" cannot be the beginning of a version', None
-        limits = _given(section.timeout, 1), _given(section.log_limit, 1)
-        yield from _mistakes_of_fields(table, _given(section.systems, ()), *limits)
+        yield from _mistakes_of_fields(table, section)
         yield from _mistakes_of_env((*table, "env"), _given(section.env, {}))
 
 
@@ -184,16 +186,18 @@ def _given(value: T | UnsetType, otherwise: T) -> T:
     return otherwise if isinstance(value, UnsetType) else value
 
 
-def _mistakes_of_fields(
-    table: tuple[str, ...], systems: tuple[str, ...], timeout: int, log_limit: int
-) -> Iterator[_Mistake]:
-    for arch in systems:
+def _mistakes_of_fields(table: tuple[str, ...], given: Recipe | VersionSection) -> Iterator[_Mistake]:
+    """Of those fields that a recipe and a section by version have in common."""
+    for arch in _given(given.systems, ()):
         if arch not in SYSTEMS:
             yield table, "systems", f'unknown system "{arch}"', did_you_mean(arch, SYSTEMS)
-    if timeout <= 0:
-        yield table, "timeout", f"timeout is {timeout}, but must be above 0 (seconds)", None
-    if log_limit <= 0:
-        yield table, "log-limit", f"log-limit is {log_limit}, but must be above 0 (MiB)", None
+    for key, limit, unit in (
+        ("timeout", given.timeout, "seconds"),
+        ("log-limit", given.log_limit, "MiB"),
+        ("process-limit", given.process_limit, "processes and threads"),
+    ):
+        if _given(limit, 1) <= 0:
+            yield table, key, f"{key} is {limit}, but must be above 0 ({unit})", None
 
 
 def _mistakes_of_env(table: tuple[str, ...], env: Mapping[str, str]) -> Iterator[_Mistake]:

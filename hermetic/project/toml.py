@@ -293,14 +293,16 @@ def _value_at(path: Sequence[_Step], document: Any) -> Any:
 
 def _type_at(path: Sequence[_Step], type: type[Any]) -> Any:
     """msgspec's description of the type at `path`, or None."""
-    info: Any = msgspec.inspect.type_info(type)
+    from msgspec import inspect
+
+    info: Any = inspect.type_info(type)
     for step in path:
-        if isinstance(info, msgspec.inspect.UnionType):
-            inside = (msgspec.inspect.StructType, msgspec.inspect.DictType, msgspec.inspect.CollectionType)
+        if isinstance(info, inspect.UnionType):
+            inside = (inspect.StructType, inspect.DictType, inspect.CollectionType)
             info = next((t for t in info.types if isinstance(t, inside)), None)
-        if isinstance(info, msgspec.inspect.StructType):
+        if isinstance(info, inspect.StructType):
             info = next((f.type for f in info.fields if f.encode_name == step), None)
-        elif isinstance(info, msgspec.inspect.DictType):
+        elif isinstance(info, inspect.DictType):
             info = info.value_type
         else:
             info = getattr(info, "item_type", None)
@@ -308,18 +310,22 @@ def _type_at(path: Sequence[_Step], type: type[Any]) -> Any:
 
 
 def _fields_at(path: Sequence[_Step], type: type[Any]) -> list[str]:
+    from msgspec import inspect
+
     info = _type_at(path, type)
-    if isinstance(info, msgspec.inspect.StructType):
+    if isinstance(info, inspect.StructType):
         return [field.encode_name for field in info.fields]
     return []
 
 
 def _choices(path: Sequence[_Step], value: object, type: type[Any]) -> str | None:
     """If only certain words are allowed, a hint with a similar one."""
+    from msgspec import inspect
+
     info = _type_at(path, type)
-    if not isinstance(info, (msgspec.inspect.LiteralType, msgspec.inspect.EnumType)):
+    if not isinstance(info, (inspect.LiteralType, inspect.EnumType)):
         return None
-    words = info.values if isinstance(info, msgspec.inspect.LiteralType) else [e.value for e in info.cls]
+    words = info.values if isinstance(info, inspect.LiteralType) else [e.value for e in info.cls]
     return did_you_mean(str(value), [str(word) for word in words])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -26,7 +27,6 @@ SCRIPT: Final = "/build/build.sh"
 TAIL_LINES: Final = 20  # of a log, in the report of a failure
 _TAIL: Final = 64 * 1024  # bytes of a log that are read for it
 _LINE: Final = 1000  # characters of a line in it
-_WATCH: Final = 0.1  # seconds between looks at the size of a log
 _FULL: Final = 1 << 20  # bytes free, below which a failure may be due to the disk
 _SOURCE_TIME: Final = 315532800  # 1980-01-01, the same as SOURCE_DATE_EPOCH
 
@@ -120,9 +120,9 @@ class LocalExecutor:
             self._listener(Phase(step.drv_id, "copying sources"))
         spec = self._specify(drv, request)
         self._listener(Phase(step.drv_id, ""))
-        result = self._logged(spec, request.log, step.log_limit)
-        if _cut(request.log, step.log_limit):
-            raise _too_long(step, request.log)
+        result = self._logged(spec, request.log)
+        if result.exceeded:
+            raise _excessive(step, result.exceeded, request.log)
         if result.cancelled:
             raise Cancelled
         if not result.ok:
@@ -142,21 +142,22 @@ class LocalExecutor:
         jobserver = Mount(str(self._jobserver.path), INSIDE, writable=True)
         spec = specification(drv, (*mounts, jobserver), request.step.timeout)
         size = {"JOBS": str(self.capacity), "MAKEFLAGS": self._jobserver.makeflags()}
-        spec = replace(spec, env={**spec.env, **size})
+        step = request.step
+        spec = replace(spec, env={**spec.env, **size}, log_limit=step.log_limit, processes=step.process_limit)
         return spec if self._transform is None else self._transform(drv, spec)
 
-    def _logged(self, spec: SandboxSpec, log: Path, limit: int) -> Result:
+    def _logged(self, spec: SandboxSpec, log: Path) -> Result:
         # A link or a named pipe may have been put there.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with translated(log, "write"):
             file = os.open(log, flags, 0o644)
         try:
             os.set_blocking(file, True)
-            return self._run(spec, file, limit)
+            return self._run(spec, file)
         finally:
             os.close(file)
 
-    def _run(self, spec: SandboxSpec, log: int, limit: int) -> Result:
+    def _run(self, spec: SandboxSpec, log: int) -> Result:
         if self._cancelled:
             raise Cancelled
         # Outside of the mutex: for root, starting hands the whole work directory to the build's user.
@@ -165,14 +166,9 @@ class LocalExecutor:
             self._running.add(running)
             if self._cancelled:
                 running.cancel()
-        ended = threading.Event()
-        watch = threading.Thread(target=_watch, args=(running, log, limit, ended), daemon=True, name="log")
-        watch.start()
         try:
             return running.wait()
         finally:
-            ended.set()
-            watch.join()
             with self._mutex:
                 self._running.discard(running)
 
@@ -189,30 +185,28 @@ class LocalExecutor:
         self._jobserver.close()
 
 
-def _watch(running: Running, log: int, limit: int, ended: threading.Event) -> None:
-    """Kill a build whose log exceeds its limit. The build itself writes the log, so only a look shows it."""
-    while not ended.wait(_WATCH):
-        if os.fstat(log).st_size > limit:
-            running.cancel()
-            return
-
-
-def _cut(log: Path, limit: int) -> bool:
-    """Whether a log exceeds its limit; what exceeds it is removed."""
-    if log.stat().st_size <= limit:
-        return False
-    os.truncate(log, limit)
-    return True
-
-
-def _too_long(step: Step, log: Path) -> BuildFailure:
-    size = f"{step.log_limit / (1 << 20):g} MiB"
-    return BuildFailure(
-        f"{step.label}: its log is larger than {size}, and the build was stopped",
-        details=_report(log),
-        hint=f"a larger one can be allowed as `log-limit` (in MiB) in"
-        f" derivations/{step.derivation.name}/recipe.toml",
-    )
+def _excessive(step: Step, what: str, log: Path) -> BuildFailure:
+    """The failure of a build that was stopped because it exceeded a limit."""
+    recipe = f"derivations/{step.derivation.name}/recipe.toml"
+    found, hint = {
+        "log": (
+            f"its log is larger than {step.log_limit / (1 << 20):g} MiB",
+            f"a larger one can be allowed as `log-limit` (in MiB) in {recipe}",
+        ),
+        "processes": (
+            f"it started more than {step.process_limit} processes and threads at the same time",
+            f"more can be allowed as `process-limit` in {recipe}",
+        ),
+        "memory": (
+            "the machine has no memory left, and this build uses most of it",
+            "free some memory, add swap space, or build less at the same time (-j1)",
+        ),
+        "disk": (
+            "the disk that it is built on is full",
+            "free some space; `hermetic gc` deletes what nothing needs any more",
+        ),
+    }[what]
+    return BuildFailure(f"{step.label}: {found}, and the build was stopped", details=_report(log), hint=hint)
 
 
 def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
@@ -223,9 +217,17 @@ def _failure(step: Step, result: Result, log: Path) -> BuildFailure:
             hint=f"a longer time can be given as `timeout` in derivations/{step.derivation.name}/recipe.toml",
         )
     how = f"killed by signal {result.signal}" if result.signal else f"exit status {result.exit_status}"
+    report, causes = _report(log), []
+    if result.killed_for_memory:
+        count = result.killed_for_memory
+        causes.append(
+            f"no memory was left: processes that the kernel killed since hermetic was started: {count}"
+        )
+    if any(os.strerror(errno.EAGAIN) in line for line in report):
+        causes.append(f"`process-limit`: {step.process_limit} processes and threads at the same time")
     return BuildFailure(
         f"{step.label}: build.sh failed: {how}",
-        details=_report(log),
+        details=(*report, *causes),
         hint=f"`hermetic log {step.target}` prints all of it;"
         f" `hermetic shell {step.target}` opens the sandbox by hand",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermetic.derivation.graph import Work
-from hermetic.project.lock import Pin
+from hermetic.project.pin import Pin
 from hermetic.realize.engine import Engine
 from hermetic.realize.events import Event, Listener, Notice, Transfer
 from hermetic.realize.local import LocalExecutor

@@ -32,7 +32,7 @@ from hermetic.realize.substituter import Offer, Substituters
 from hermetic.store.flocks import Stopped
 from hermetic.store.records import Realisation
 from hermetic.store.store import Store
-from hermetic.tree import Unstorable
+from hermetic.tree import Manifest, Unstorable
 
 if TYPE_CHECKING:
     from hermetic.sources.fetch import Fetcher
@@ -114,9 +114,14 @@ class Steps:
         self._listener(Started(step.drv_id, step.label, "substitute"))
         try:
             with self.store.workspace(f"substitute-{step.derivation.name}") as space:
-                offer.source.obtain(made.object, space / "object", self.stop)
                 name = self._register(
-                    step, made.build_key, space / "object", made.inputs, made.seconds, expected=made.object
+                    step,
+                    made.build_key,
+                    space / "object",
+                    made.inputs,
+                    made.seconds,
+                    expected=made.object,
+                    manifest=offer.source.obtain(made.object, space / "object", self.stop),
                 )
         except (SubstituterError, HashMismatch, Unstorable) as error:
             self._check_stop()
@@ -284,6 +289,7 @@ class Steps:
         seconds: float,
         *,
         expected: str = "",
+        manifest: Manifest | None = None,
     ) -> str:
         self._check_stop()
         return self.store.add(
@@ -297,6 +303,7 @@ class Steps:
             inputs=inputs,
             seconds=seconds,
             expected=expected,
+            manifest=manifest,
         )
 
     def _download(self, step: Step) -> Path:

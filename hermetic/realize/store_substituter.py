@@ -13,7 +13,6 @@ objects, and what damages a file in one store would damage it in both.
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections.abc import Collection, Mapping
@@ -21,13 +20,11 @@ from pathlib import Path
 
 from hermetic import tree
 from hermetic.errors import StoreError, SubstituterError, UsageError
-from hermetic.filesystem import FULL
 from hermetic.store import records
 from hermetic.store.layout import Layout
 from hermetic.store.records import Realisation
 
 _HINT = "--substitute and HERMETIC_SUBSTITUTE take the directory of another store"
-_OURS = FULL | {errno.EROFS}  # errors of a copy that only the file system written to can give
 
 
 class StoreSubstituter:
@@ -92,15 +89,12 @@ class StoreSubstituter:
                         self._by_key[record.build_key] = record
         self._read_at = changed
 
-    def obtain(self, name: str, target: Path, stop: threading.Event) -> None:
+    def obtain(self, name: str, target: Path, stop: threading.Event) -> tree.Manifest:
         """See `substituter.Substituter`."""
         source = self._layout.object(name)
         if not os.path.lexists(source):
             raise SubstituterError(f"{name} is not in that store, although a record names it")
         try:
-            tree.copy(source, target, writable=True)
-        except StoreError as error:
-            cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in _OURS:
-                raise
+            return tree.copy_and_scan(source, target)
+        except (tree.Unreadable, tree.Unstorable) as error:
             raise SubstituterError(f"{name} cannot be copied: {error.message}") from error

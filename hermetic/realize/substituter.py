@@ -53,8 +53,13 @@ class Substituter(Protocol):
             SubstituterError: as above.
         """
 
-    def obtain(self, name: str, target: Path, stop: threading.Event) -> None:
-        """Put the store object of that name at `target`, which is not there. The caller checks what it gets.
+    def obtain(self, name: str, target: Path, stop: threading.Event) -> tree.Manifest:
+        """Put the store object of that name at `target`, which is not there, in canonical form.
+
+        Returns:
+            the manifest of the bytes that were written, as `tree.copy_and_scan` or
+            `tree.canonicalise_and_scan` makes it, never one that the other side sent. The caller compares
+            it with the name.
 
         Args:
             stop: once set, it may end early, with any content.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import array
 import contextlib
 import marshal
 import os
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 
 from hermetic.errors import SandboxError
-from hermetic.sandbox import diagnosis, identity, server, wire
+from hermetic.sandbox import identity, server, wire
 from hermetic.sandbox import spec as specs
 from hermetic.sandbox.spec import SandboxSpec
 
@@ -29,6 +28,9 @@ class Result(msgspec.Struct, frozen=True):
         exit_status: of the build's process; None if a signal, a timeout or a cancellation ended it.
         signal: the signal that ended the build's process, unless hermetic sent it.
         timed_out, cancelled: why hermetic killed the build.
+        exceeded: the limit for which it was killed: `log`, `processes`, `memory` or `disk`.
+        killed_for_memory: if it failed, how many processes of the machine the kernel has killed for lack of
+            memory since the server was started.
         seconds: wall clock time.
     """
 
@@ -37,6 +39,8 @@ class Result(msgspec.Struct, frozen=True):
     timed_out: bool
     cancelled: bool
     seconds: float
+    exceeded: str | None = None
+    killed_for_memory: int = 0
 
     @property
     def ok(self) -> bool:
@@ -77,6 +81,8 @@ class Running:
             self._channel.close()
             self._sandbox._take_directories_back(self._owned)
         if "error" in outcome:
+            from hermetic.sandbox import diagnosis
+
             raise diagnosis.explain(outcome["error"])
         return _result(outcome)
 
@@ -90,6 +96,8 @@ def _result(outcome: dict[str, Any]) -> Result:
         timed_out=ended_by == "timed_out",
         cancelled=ended_by == "cancelled",
         seconds=outcome["seconds"],
+        exceeded=None if ended_by in ("timed_out", "cancelled") else ended_by,
+        killed_for_memory=outcome.get("killed_for_memory", 0),
     )
 
 
@@ -129,6 +137,8 @@ class Sandbox:
         Raises:
             SandboxError: this machine does not allow it; the hint says what to change.
         """
+        from hermetic.sandbox import diagnosis
+
         diagnosis.check_machine()
         message = specs.request(SandboxSpec(argv=("/nothing",), env={}))
         message["process"]["argv"] = []
@@ -175,7 +185,7 @@ class Sandbox:
             with self._lock:
                 requests = self._start_server()
                 try:
-                    fds = array.array("i", [theirs.fileno(), *streams])
+                    fds = b"".join(fd.to_bytes(4, "little") for fd in (theirs.fileno(), *streams))
                     requests.sendmsg([b"b"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)])
                 except OSError as error:
                     raise SandboxError(f"the sandbox server has died: {error}") from None

@@ -1,6 +1,6 @@
 # ruff: noqa: PTH123
 # pathlib would double the load time of this module.
-"""Runs a build under a shifted clock: its processes see a later time of day.
+"""Runs a build under a shifted clock: its processes see a later time of day, and if wanted another machine.
 
 The build's init traces all processes of the build (ptrace):
 
@@ -9,6 +9,7 @@ The build's init traces all processes of the build (ptrace):
   The tracer removes that entry whenever a program is executed. Every C library then makes system calls
   instead.
 - A seccomp filter stops a process at each system call that returns the time of day. The tracer answers it.
+- The same goes for the calls that tell how large the machine is and which kernel it has (`machine`).
 - The filter also stops calls that wait until a time of day or set a file's time stamp. For the duration of
   the call, their argument is translated back to the machine's clock.
 
@@ -25,7 +26,7 @@ import os
 import struct
 import time
 
-from hermetic.sandbox import ptrace, seccomp, syscalls
+from hermetic.sandbox import machine, ptrace, seccomp, syscalls
 from hermetic.sandbox.inside import SetupError, enter_directory, signals_to_reset
 
 # Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
@@ -57,8 +58,9 @@ _CS_OF_32_BITS: Final = 0x23
 _STACK_SIZES: Final = (1 << 14, 1 << 18, 1 << 23)  # bytes to search; arguments take at most the last number
 
 _NO_CALL: Final = 2**64 - 1
-_CALLS: Final = seccomp.CLOCK_NUMBERS
+_CALLS: Final = seccomp.TRACED_NUMBERS
 _GETTIMEOFDAY, _TIME, _CLOCK_GETTIME = (_CALLS[n] for n in ("gettimeofday", "time", "clock_gettime"))
+_MACHINE: Final = {_CALLS["sysinfo"]: machine.sysinfo, _CALLS["uname"]: machine.uname}
 # Calls with a time of day as argument: the register that points at it, its size in bytes, and the offsets of
 # its seconds.
 _DEADLINES: Final = {
@@ -86,7 +88,9 @@ _RED_ZONE: Final = 128  # bytes below the stack pointer that a function may use 
 
 
 def run(process: dict[str, Any]) -> int:
-    """Like `inside.run`, under a clock that is `process["clock_offset"]` seconds ahead.
+    """Like `inside.run`, under a clock that is `process["clock_offset"]` seconds ahead. May be 0.
+
+    With `process["other_machine"]`, the build hears of another machine.
 
     The caller must have installed the filter `seccomp.tracer_program` and must have no other child.
 
@@ -105,7 +109,7 @@ def run(process: dict[str, Any]) -> int:
     except OSError as error:
         raise SetupError(STEP, error.errno or 0, str(error)) from None
     ours.send(b".")
-    status = _Tracer(process["clock_offset"]).serve(pid)
+    status = _Tracer(process["clock_offset"], other_machine=process["other_machine"]).serve(pid)
     failed = ours.recv(4)
     if failed:
         number = int.from_bytes(failed, "little")
@@ -132,10 +136,16 @@ def _become_the_build(process: dict[str, Any], end: _socket.socket) -> NoReturn:
 
 
 class _Tracer:
-    """Traces all processes and threads of a build. Args: seconds that their clock is ahead."""
+    """Traces all processes and threads of a build.
 
-    def __init__(self, offset: int) -> None:
+    Args:
+        offset: seconds that their clock is ahead.
+        other_machine: whether `machine` answers.
+    """
+
+    def __init__(self, offset: int, *, other_machine: bool) -> None:
         self.offset = offset
+        self.other_machine = other_machine
         self.amended: dict[int, tuple[str, int]] = {}  # thread id: a changed register and its original value
 
     def serve(self, main: int) -> int:
@@ -178,9 +188,15 @@ class _Tracer:
             now = int(time.time()) + self.offset
             self._translate(pid, registers, *_FILE_TIMES[registers.orig_rax], since=now - _RECENT, until=now)
             return
-        # Any other call was stopped by a filter of the build itself, for which there is no tracer.
-        known = registers.orig_rax in (_GETTIMEOFDAY, _TIME, _CLOCK_GETTIME)
-        result = self._tell_time(pid, registers) if known else -errno.ENOSYS
+        if registers.orig_rax in _MACHINE and not self.other_machine:
+            ptrace.resume(pid)
+            return
+        if registers.orig_rax in _MACHINE:
+            result = _store(pid, registers.rdi, _MACHINE[registers.orig_rax]())
+        elif registers.orig_rax in (_GETTIMEOFDAY, _TIME, _CLOCK_GETTIME):
+            result = self._tell_time(pid, registers)
+        else:  # stopped by a filter of the build itself, for which there is no tracer
+            result = -errno.ENOSYS
         registers.orig_rax = _NO_CALL
         registers.rax = result % 2**64
         ptrace.set_registers(pid, registers)

@@ -52,20 +52,21 @@ def explain(failure: dict[str, Any]) -> SandboxError:
 
 
 def _untraceable(number: int, text: str) -> SandboxError:
-    """The error when a build cannot run under a shifted clock."""
-    reason, hint = "", "leave this perturbation out with --no-perturb clock"
+    """The error when a build cannot be traced."""
+    without = "leave out what needs it: --no-perturb clock --no-perturb machine"
+    reason, hint = "", without
     scope = _setting("kernel/yama/ptrace_scope")
     if scope in ("2", "3"):
         reason = f": tracing is forbidden (kernel.yama.ptrace_scope is {scope})"
         change = (
             "as root: sysctl -w kernel.yama.ptrace_scope=1" if scope == "2" else "change it with a reboot"
         )
-        hint = f"{change}, or leave this perturbation out with --no-perturb clock"
+        hint = f"{change}, or {without}"
     elif text.endswith("'ptrace'") and number in (errno.EPERM, errno.EACCES, errno.ENOSYS):
         reason = ": the kernel or the container does not permit ptrace"
         hint = f"in a container, permit it (docker: --cap-add SYS_PTRACE), or {hint}"
     return SandboxError(
-        f"the rebuild cannot run under a shifted clock{reason}",
+        f"the rebuild cannot be traced{reason}",
         hint=hint,
         details=(f"error: {text}",),
     )

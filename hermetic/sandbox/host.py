@@ -18,7 +18,8 @@ import os
 import select
 import time
 
-from hermetic.sandbox import inside, seccomp, syscalls, wire
+from hermetic.sandbox import inside, limits, seccomp, syscalls, wire
+from hermetic.sandbox.log import LOG, Log
 
 # Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
@@ -51,6 +52,7 @@ class Build:
         pid: int,
         timeout: float | None,
         cpu: int | None = None,
+        log: Log | None = None,
     ) -> None:
         self.channel = channel
         self.control = control
@@ -60,6 +62,12 @@ class Build:
         self.deadline = None if timeout is None else self.started + timeout
         self.ended_by: str | None = None
         self.cpu = cpu
+        self.log = log
+
+    @property
+    def watched(self) -> list[int]:
+        """The descriptors that tell what happens to it."""
+        return [self.channel.fileno(), self.pidfd, *([self.log.end] if self.log else [])]
 
     def kill(self, reason: str) -> None:
         """Kill the first process, and with it everything in its pid namespace."""
@@ -69,17 +77,22 @@ class Build:
 
 
 class Server:
-    """Args: socket for requests; uid and gid of builds on the host; whether this process is privileged."""
+    """Args: socket for requests; the filter of builds, or empty for one that is made when a build needs it;
+    uid and gid of builds on the host; whether this process is privileged.
+    """
 
-    def __init__(self, requests: _socket.socket, host_uid: int, host_gid: int, privileged: bool) -> None:
+    def __init__(
+        self, requests: _socket.socket, program: bytes, host_uid: int, host_gid: int, privileged: bool
+    ) -> None:
         self.requests = requests
         self.host_uid = host_uid
         self.host_gid = host_gid
         self.privileged = privileged
-        self.filter = b""  # made when a build first needs it: those under another clock have their own
+        self.filter = program  # builds under another clock have their own
         self.owners = _owners(host_uid, host_gid) if privileged else None
-        self.builds: dict[int, Build] = {}  # by the descriptors of both channel and pidfd
+        self.builds: dict[int, Build] = {}  # by each of the descriptors that are watched
         self.poll = select.poll()
+        self.killed_before = limits.killed_for_memory()
 
     def serve(self) -> None:
         """Serve requests until the client closes its end."""
@@ -94,6 +107,8 @@ class Server:
                         return
                 elif build is not None and fd == build.pidfd:
                     self._finish(build)
+                elif build is not None and build.log is not None and fd == build.log.end:
+                    self._copy_log(build, build.log)
                 elif build is not None:
                     self.poll.unregister(fd)
                     build.kill("cancelled")
@@ -101,6 +116,12 @@ class Server:
             for build in list(self.builds.values()):
                 if build.deadline is not None and build.deadline <= now:
                     build.kill("timed_out")
+
+    def _copy_log(self, build: Build, log: Log) -> None:
+        if not log.copy():
+            self.poll.unregister(log.end)
+        if log.exceeded:
+            build.kill(LOG)
 
     def _next_timeout(self) -> float | None:
         """Milliseconds until the next deadline of a build, or None."""
@@ -129,15 +150,36 @@ class Server:
         return True
 
     def _start(self, channel: _socket.socket, request: dict[str, Any], streams: list[int]) -> None:
-        if request["process"]["clock_offset"]:
+        process, log = request["process"], None
+        cpu = self._idle_cpu() if process["one_cpu"] else None
+        if len(streams) == 1:
+            owner = (self.host_uid, self.host_gid) if self.privileged else None
+            log = Log(streams[0], process["log_limit"], owner)
+            streams = [log.inner]
+        try:
+            pid, control = self._create(request, streams, cpu, log)
+        except BaseException:
+            if log is not None:
+                log.close()
+            raise
+        build = Build(channel, control, pid, process["timeout"], cpu, log)
+        for fd in build.watched:
+            self.builds[fd] = build
+            self.poll.register(fd, select.POLLIN)
+
+    def _create(
+        self, request: dict[str, Any], streams: list[int], cpu: int | None, log: Log | None
+    ) -> tuple[int, _socket.socket]:
+        """Create the first process of a build. Returns its pid, and the socket on which it will report."""
+        if _is_traced(request["process"]):
             # Only rebuilds need it. It is imported here because a build's root has no modules.
             from hermetic.sandbox import clock  # noqa: F401
         elif not self.filter:
             self.filter = seccomp.program()
-        cpu = self._idle_cpu() if request["process"]["one_cpu"] else None
-        sources = inside.open_sources(request["operations"], self.owners) if self.privileged else None
         control, inner = _socket.socketpair()
+        sources = None
         try:
+            sources = inside.open_sources(request["operations"], self.owners) if self.privileged else None
             try:
                 pid = syscalls.clone(_NAMESPACES)
             except OSError as error:
@@ -146,10 +188,13 @@ class Server:
                 self._child(request, sources, streams, inner, cpu)
         finally:
             inner.close()
+            if log is not None:
+                log.started()
             for fd in (sources or {}).values():
                 os.close(fd)
         try:
             self._map_ids(pid, request["process"])
+            _make_expendable(pid)
             control.send(b"!")
         except OSError as error:
             os.kill(pid, signal.SIGKILL)
@@ -160,10 +205,7 @@ class Server:
                 "text": str(error),
             }
             raise inside.SetupError(said["step"], said["errno"], said["text"]) from None
-        build = Build(channel, control, pid, request["process"]["timeout"], cpu)
-        for fd in (channel.fileno(), build.pidfd):
-            self.builds[fd] = build
-            self.poll.register(fd, select.POLLIN)
+        return pid, control
 
     def _idle_cpu(self) -> int:
         """The CPU that the fewest builds are bound to."""
@@ -200,10 +242,12 @@ class Server:
             inside.die_with_server(control)  # the change of identity clears this setting
             if not process["interactive"]:
                 os.setsid()
-            inside.set_up(request, sources)
+            watch = inside.set_up(request, sources)
             if not process["interactive"]:
                 _replace(os.open("/dev/null", os.O_RDONLY), 0)
-            outcome["status"] = self._run(process)
+            outcome["status"] = self._run(process, watch)
+        except limits.Exceeded as error:
+            outcome["ended_by"] = error.what
         except inside.SetupError as error:
             outcome["error"] = error.record
         except OSError as error:
@@ -215,15 +259,21 @@ class Server:
         finally:
             os._exit(0)
 
-    def _run(self, process: dict[str, Any]) -> int:
+    def _run(self, process: dict[str, Any], watch: limits.Watch) -> int:
         """Drop all privileges that the build does not need, run it, and return its wait status."""
-        if process["clock_offset"]:
+        traced = _is_traced(process)
+        inside.give_up_power(seccomp.tracer_program() if traced else self.filter)
+        watch.start()
+        if traced:
             from hermetic.sandbox import clock
 
-            inside.give_up_power(seccomp.tracer_program())
-            return clock.run(process)
-        inside.give_up_power(self.filter)
-        return inside.run(process) if process["argv"] else 0
+            status = clock.run(process)
+        else:
+            status = inside.run(process) if process["argv"] else 0
+        watch.stop()
+        if status != 0:
+            watch.look()  # it may have failed because of a limit since the last look
+        return status
 
     def _finish(self, build: Build) -> None:
         """Send the outcome. All processes in the namespace are dead."""
@@ -231,13 +281,19 @@ class Server:
         outcome: dict[str, Any] = {"status": status, "ended_by": build.ended_by}
         if build.ended_by is None:
             outcome.update(_said(build.control))
+        if outcome["status"] != 0:
+            outcome["killed_for_memory"] = limits.killed_for_memory() - self.killed_before
         outcome["seconds"] = time.monotonic() - build.started
-        for fd in (build.channel.fileno(), build.pidfd):
+        for fd in build.watched:
             del self.builds[fd]
             try:
                 self.poll.unregister(fd)
             except KeyError:
-                pass  # a cancelled build's channel
+                pass  # a cancelled build's channel, a log that has ended
+        if build.log is not None:
+            build.log.close()
+            if build.log.exceeded:
+                outcome["ended_by"] = LOG
         _reply(build.channel, outcome)
         os.close(build.pidfd)
         build.control.close()
@@ -296,6 +352,17 @@ def _write(path: str, text: str) -> None:
         os.close(fd)
 
 
+def _is_traced(process: dict[str, Any]) -> bool:
+    return bool(process["clock_offset"] or process["other_machine"])
+
+
+def _make_expendable(pid: int) -> None:
+    try:
+        _write(f"/proc/{pid}/oom_score_adj", limits.OOM_SCORE)
+    except OSError:
+        pass  # where hermetic itself has a higher score, only root may lower it
+
+
 def _place_streams(streams: list[int]) -> None:
     """Make one log, or three streams, the descriptors 0, 1 and 2."""
     for place, fd in enumerate(streams if len(streams) == 3 else [0, streams[0], streams[0]]):
@@ -317,19 +384,28 @@ def _close_all_but(kept: set[int]) -> None:
     os.closerange(first, 1 << 20)
 
 
-def main(fd: int) -> None:
-    """Serve until the client goes away. `fd`: of the socket that requests come from."""
+def main(fd: int, *, rebuilds: bool) -> None:
+    """Serve until the client goes away.
+
+    Args:
+        fd: of the socket that requests come from.
+        rebuilds: the first build will run under a shifted clock.
+    """
     os.chdir("/")
     os.closerange(fd + 1, 1 << 20)  # what our caller's caller has left open is nothing to us
     # The client decides when builds end. Signals of its terminal are for the client only.
     for name in ("SIGINT", "SIGQUIT", "SIGHUP", "SIGTSTP", "SIGTTIN", "SIGTTOU"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     requests = _socket.socket(fileno=fd)
-    first = requests.recv(1024)
-    if not first:
-        return  # nothing was to be built
-    server = Server(requests, *marshal.loads(first))
+    # While the client is still loading: what the first build would otherwise wait for.
+    limits.impose()
+    syscalls.rename_process("hermetic-sandbox")  # builds see it, and are not to see where hermetic is
+    if rebuilds:
+        from hermetic.sandbox import clock  # noqa: F401
+    program = b"" if rebuilds else seccomp.program()
     gc.collect()
     gc.freeze()
     gc.disable()
-    server.serve()
+    first = requests.recv(1024)
+    if first:  # else nothing was to be built
+        Server(requests, program, *marshal.loads(first)).serve()

@@ -13,11 +13,10 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-import resource
 import select
 import stat
 
-from hermetic.sandbox import syscalls
+from hermetic.sandbox import limits, syscalls
 
 # Instead of `typing.TYPE_CHECKING`: importing `typing` takes longer than starting a build.
 TYPE_CHECKING = False
@@ -29,6 +28,7 @@ else:
     import _signal as signal  # `signal` itself takes half as long to load as all the rest
 
 _RESTRICTED = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+_ROOM = {"size": "4g", "nr_inodes": "1m"}  # of /tmp and /dev/shm; the default depends on the machine's memory
 
 
 class SetupError(Exception):
@@ -73,13 +73,18 @@ def _open_source(op: dict[str, Any], owners: int | None) -> int:
     return fd
 
 
-def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> None:
+def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> limits.Watch:
     """Set up everything between the new namespaces and the execution of the build.
 
     Args:
         sources: from `open_sources`, if the fork server has opened them; otherwise they are opened here.
+
+    Returns:
+        the watch over what the build uses, not yet started.
     """
     process = request["process"]
+    places = [op["target"] for op in request["operations"] if op["type"] == "Bind" and op["writable"]]
+    watch = limits.Watch(process["processes"], process["memory_reserve"], places)
     if sources is None:
         sources = open_sources(request["operations"])
     _socket.sethostname(process["hostname"])
@@ -90,10 +95,12 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> None:
     enter_root()
     for op in request["operations"]:
         _step(_EXECUTE[op["type"]], op, sources)
-    _set_limits()
+    _hide_the_host(process)
+    limits.impose_on_processes(process["processes"])
     os.umask(process["umask"])
     aslr = 0 if process["aslr"] else syscalls.ADDR_NO_RANDOMIZE
     syscalls.personality(aslr | (syscalls.UNAME26 if process["uname26"] else 0))
+    return watch
 
 
 def _step(function: Callable[..., None], op: dict[str, Any], sources: dict[str, int]) -> None:
@@ -105,11 +112,33 @@ def _step(function: Callable[..., None], op: dict[str, Any], sources: dict[str, 
 
 def enter_root() -> None:
     """Make an empty tmpfs the root. From here on, no path leads to the host's files."""
-    root = syscalls.new_mount("tmpfs", _RESTRICTED, source="sandbox", mode="0755")
+    root = syscalls.new_mount("tmpfs", _RESTRICTED, source="sandbox", mode="0755", **_ROOM)
     syscalls.move_mount(root, "/")
     os.fchdir(root)
     os.close(root)
     syscalls.pivot_root_here()
+
+
+def _hide_the_host(process: dict[str, Any]) -> None:
+    """Hide from /proc which paths of the host are mounted, and which user of the host runs the build.
+
+    /proc/PID/mountinfo lists the mounts of the process's mount namespace that are below its root, with their
+    paths on the host. So the root becomes a detached copy of all mounts, in which there are none of them.
+    /proc/PID/uid_map shows ids of the user namespace above, so there is one more namespace between.
+    """
+    root = syscalls.open_tree("/", recursive=True)  # stays open: the mounts are dissolved when it is closed
+    syscalls.unshare(syscalls.CLONE_NEWUSER)  # only before chroot
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # otherwise its files in /proc are root's
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{process['uid']} {process['uid']} 1"),
+        ("gid_map", f"{process['gid']} {process['gid']} 1"),
+    ):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, text.encode())
+        os.close(fd)
+    os.fchdir(root)
+    os.chroot(".")
 
 
 # --- operations ----------------------------------------------------------------------------------
@@ -209,20 +238,6 @@ _EXECUTE = {
 # --- the process -----------------------------------------------------------------------------------
 
 
-def _set_limits() -> None:
-    """Set the same soft limits on every machine, as far as the caller's hard limits allow. No core dumps."""
-    mib = 1024 * 1024
-    wanted = {resource.RLIMIT_STACK: 8 * mib, resource.RLIMIT_NOFILE: 4096, resource.RLIMIT_MEMLOCK: mib}
-    for which in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_DATA, resource.RLIMIT_AS):
-        wanted[which] = resource.RLIM_INFINITY
-    for which, soft in wanted.items():
-        hard = resource.getrlimit(which)[1]
-        if hard != resource.RLIM_INFINITY and (soft == resource.RLIM_INFINITY or soft > hard):
-            soft = hard
-        resource.setrlimit(which, (soft, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def become(uid: int, gid: int, *, drop_groups: bool) -> None:
     """Take the identity inside. Capabilities over the new namespaces remain: uid 0 is not involved."""
     if drop_groups:
@@ -272,4 +287,4 @@ def enter_directory(process: dict[str, Any]) -> None:
 
 def signals_to_reset() -> list[int]:
     """All signals that a process can handle, except those reserved by the C library."""
-    return [s for s in range(1, signal.NSIG) if s not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
+    return [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]

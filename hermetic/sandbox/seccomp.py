@@ -57,11 +57,12 @@ _DO_NOT_EXIST: Final = (
     "add_key", "request_key", "keyctl", "openat2", "clone3", "statmount", "listmount", "io_uring_setup",
     "io_uring_enter", "io_uring_register",
 )
-# Calls that `clock` answers or changes.
-CLOCK_NUMBERS: Final[dict[str, int]] = {
-    "gettimeofday": 96, "utime": 132, "time": 201, "futex": 202, "timer_settime": 223, "clock_gettime": 228,
-    "clock_nanosleep": 230, "utimes": 235, "mq_timedsend": 242, "mq_timedreceive": 243, "futimesat": 261,
-    "utimensat": 280, "timerfd_settime": 286, "futex_waitv": 449, "futex_wait": 455,
+# Calls that a tracer (`clock`) answers or changes.
+TRACED_NUMBERS: Final[dict[str, int]] = {
+    "uname": 63, "gettimeofday": 96, "sysinfo": 99, "utime": 132, "time": 201, "futex": 202,
+    "timer_settime": 223, "clock_gettime": 228, "clock_nanosleep": 230, "utimes": 235, "mq_timedsend": 242,
+    "mq_timedreceive": 243, "futimesat": 261, "utimensat": 280, "timerfd_settime": 286, "futex_waitv": 449,
+    "futex_wait": 455,
 }
 _FOR_A_TRACER: Final = ("ptrace", "process_vm_readv", "process_vm_writev")
 _MODE_ARGUMENT: Final = {
@@ -143,6 +144,8 @@ def _traced_rules() -> tuple[Rule, ...]:
     return (
         *(Rule(name, EPERM) for name in _FOR_A_TRACER),
         Rule("clone", EPERM, (Test(0, _CLONE_UNTRACED),)),
+        Rule("uname", TRACE),
+        Rule("sysinfo", TRACE),
         Rule("time", TRACE),
         Rule("gettimeofday", TRACE),
         *(
@@ -205,7 +208,7 @@ def traced_program() -> bytes:
 
 def assembled(found: tuple[Rule, ...]) -> bytes:
     """Rules as a BPF program. The first rule of a call whose tests hold decides."""
-    numbers = {**_NUMBERS, **CLOCK_NUMBERS}
+    numbers = {**_NUMBERS, **TRACED_NUMBERS}
     by_number: dict[int, list[Rule]] = {}
     for rule in found:
         by_number.setdefault(numbers[rule.name], []).append(rule)

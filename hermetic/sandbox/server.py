@@ -47,11 +47,15 @@ class Server:
 _early: Server | None = None
 
 
-def start_early() -> None:
-    """Start a server for the first one who will need it. Where it cannot be started, that one will say so."""
+def start_early(*, rebuilds: bool = False) -> None:
+    """Start a server for the first one who will need it. Where it cannot be started, that one will say so.
+
+    Args:
+        rebuilds: it will run builds under a shifted clock, and loads in time what that takes.
+    """
     global _early
     try:
-        _early = start()
+        _early = start(rebuilds=rebuilds)
     except OSError:
         _early = None
 
@@ -67,7 +71,7 @@ def take_or_start() -> Server:
     return server or start()
 
 
-def start() -> Server:
+def start(*, rebuilds: bool = False) -> Server:
     """Start a server. The first packet that it reads must tell the builds' identity; see `host.main`.
 
     Raises:
@@ -78,7 +82,7 @@ def start() -> Server:
     try:
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", "-X", "utf8", _ENTRY_POINT, str(_PLACE)],
+            [sys.executable, "-I", "-S", "-X", "utf8", _ENTRY_POINT, str(_PLACE), *["rebuilds"] * rebuilds],
             {},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, theirs.fileno() if moved is None else moved, _PLACE),

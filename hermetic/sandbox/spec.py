@@ -15,6 +15,7 @@ from hermetic.errors import SandboxError
 
 BUILD_UID: Final = 1000
 BUILD_GID: Final = 1000
+PROCESSES: Final = 8192  # more than any build has; small machines allow four times as many
 
 DEFAULT_FILES: Final[dict[str, str]] = {
     "/etc/passwd": (
@@ -64,12 +65,17 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         links: symbolic links, path to link target.
         files: small read-only text files, path to content.
         timeout: seconds, or None for no limit.
+        log_limit: bytes, or None for no limit. A build that writes more is killed.
+        processes: the most at the same time, threads included. A build that starts more is killed.
+        memory_reserve: bytes. When less than this is available on the machine, a build that uses more than
+            half of what is in use is killed.
 
-        hostname, umask, aslr, uname26, cpuinfo, clock_offset, one_cpu: perturbations. `aslr`: random
-            address space layout. `uname26`: the kernel reports version 2.6. `cpuinfo`: text of /proc/cpuinfo;
-            /proc then has its usual contents, while by default it shows processes only. `clock_offset`:
-            seconds that the build's time of day is ahead; its processes are then traced. `one_cpu`: the build
-            runs on one CPU and sees no other.
+        hostname, umask, aslr, uname26, cpuinfo, clock_offset, other_machine, one_cpu: perturbations.
+            `aslr`: random address space layout. `uname26`: the kernel reports version 2.6. `cpuinfo`: text of
+            /proc/cpuinfo; /proc then has its usual contents, while by default it shows processes only.
+            `clock_offset`: seconds that the build's time of day is ahead. `other_machine`: sysinfo and uname
+            tell of half of the memory and of a kernel of another version. With either of the two, the build
+            is traced. `one_cpu`: the build runs on one CPU and sees no other.
     """
 
     argv: tuple[str, ...]
@@ -81,12 +87,16 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     uid: int = BUILD_UID
     gid: int = BUILD_GID
     timeout: float | None = None
+    log_limit: int | None = None
+    processes: int = PROCESSES
+    memory_reserve: int = 256 << 20
     hostname: str = "localhost"
     umask: int = 0o022
     aslr: bool = False
     uname26: bool = False
     cpuinfo: str | None = None
     clock_offset: int = 0
+    other_machine: bool = False
     one_cpu: bool = False
 
 
@@ -174,8 +184,9 @@ def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
         "env": dict(spec.env),
         "interactive": interactive,
         **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout")},
+        **{name: getattr(spec, name) for name in ("log_limit", "processes", "memory_reserve")},
         **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},
-        **{name: getattr(spec, name) for name in ("clock_offset", "one_cpu")},
+        **{name: getattr(spec, name) for name in ("clock_offset", "other_machine", "one_cpu")},
     }
     ops = [msgspec.to_builtins(op) for op in operations(spec, interactive=interactive)]
     return {"operations": ops, "process": process}
@@ -193,6 +204,8 @@ def check(spec: SandboxSpec) -> None:
     _check_path("working directory", spec.cwd)
     if spec.timeout is not None and spec.timeout <= 0:
         raise SandboxError(f"a timeout must be above 0 seconds, not {spec.timeout}")
+    if spec.processes <= 0:
+        raise SandboxError(f"a limit of processes must be above 0, not {spec.processes}")
     if not 0 <= spec.umask <= 0o777:
         raise SandboxError(f"a umask must be between 0 and 0o777, not {spec.umask:#o}")
     if not 0 < len(spec.hostname) <= 64:

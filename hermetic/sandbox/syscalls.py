@@ -38,6 +38,7 @@ MNT_DETACH: Final = 2
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
+PR_SET_NAME: Final = 15
 PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
@@ -59,8 +60,8 @@ _SECCOMP_FILTER_FLAG_SPEC_ALLOW: Final = 4
 # fmt: off
 _NUMBERS: Final = {
     "clone": 56, "capset": 126, "personality": 135, "pivot_root": 155, "umount2": 166,
-    "setdomainname": 171, "seccomp": 317, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
-    "fsmount": 432, "mount_setattr": 442,
+    "setdomainname": 171, "unshare": 272, "seccomp": 317, "open_tree": 428, "move_mount": 429, "fsopen": 430,
+    "fsconfig": 431, "fsmount": 432, "mount_setattr": 442,
 }
 # fmt: on
 
@@ -84,6 +85,11 @@ def clone(flags: int) -> int:
     Only for a single-threaded process: Python's fork hooks do not run.
     """
     return _call("clone", flags | SIGCHLD, 0, 0, 0, 0)
+
+
+def unshare(flags: int) -> None:
+    """Move this process into new namespaces. Only for a single-threaded process."""
+    _call("unshare", flags)
 
 
 def open_tree(path: str, *, recursive: bool) -> int:
@@ -133,6 +139,20 @@ def prctl(option: int, argument: int = 0) -> None:
     if _libc.prctl(option, argument, 0, 0, 0) == -1:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), f"prctl {option}")
+
+
+def rename_process(name: str) -> None:
+    """Change what `ps` shows of this process: its name, and its whole command line (man 5 proc, cmdline)."""
+    text = ctypes.create_string_buffer(name.encode())
+    prctl(PR_SET_NAME, ctypes.addressof(text))
+    stat = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    fields = os.read(stat, 4096).rpartition(b")")[2].split()  # from the third one
+    os.close(stat)
+    start, end = int(fields[45]), int(fields[46])
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, text, min(len(text), end - start))
+    # The kernel ends the command line at the first NUL if the last byte is not NUL; its length says nothing.
+    ctypes.memset(end - 1, 1, 1)
 
 
 def personality(flags: int) -> None:

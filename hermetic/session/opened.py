@@ -17,7 +17,8 @@ from hermetic.store.layout import Layout
 if TYPE_CHECKING:
     from typing import Self
 
-    from hermetic.derivation.instantiate import Evaluator, Instance
+    from hermetic.derivation.instantiate import Evaluator
+    from hermetic.derivation.step import Instance
     from hermetic.project.files import Files
     from hermetic.store.store import Store
 
@@ -239,6 +240,6 @@ class Opened:
 
 
 def _decode_instance(data: bytes) -> Instance:
-    from hermetic.derivation.instantiate import Instance
+    from hermetic.derivation.step import Instance
 
     return msgspec.msgpack.decode(data, type=Instance)

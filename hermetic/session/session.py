@@ -16,8 +16,7 @@ from hermetic.session.outcome import Failure, Output, Pending, Realized
 
 if TYPE_CHECKING:
     from hermetic.derivation.graph import Work
-    from hermetic.derivation.instantiate import Instance
-    from hermetic.derivation.step import Step
+    from hermetic.derivation.step import Instance, Step
     from hermetic.gc.collection import Outcome as Collected
     from hermetic.gc.collection import Progress
     from hermetic.gc.plan import Options as GcOptions

@@ -15,7 +15,8 @@ from hermetic import filesystem
 from hermetic.errors import FetchError, HashMismatch, LockError
 from hermetic.project import lock as locks
 from hermetic.project import worktree
-from hermetic.project.lock import Lock, Pin
+from hermetic.project.lock import Lock
+from hermetic.project.pin import Pin
 from hermetic.sources.fetch import Cancelled, Fetcher, kinds
 
 # Versions of a kind that `--update` chooses by itself only when the present one is of that kind, too.

@@ -6,10 +6,9 @@ import re
 from typing import Final
 
 from hermetic.errors import StoreError
-from hermetic.hashing import DIGEST_CHARS
+from hermetic.hashing import DIGEST_CHARS, is_digest
 
 _PART: Final = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9+._~@=-]*")
-_OBJECT: Final = re.compile(rf"[a-z2-7]{{{DIGEST_CHARS}}}-[A-Za-z0-9_+][A-Za-z0-9+._~@=-]*")
 _LONGEST: Final = 255  # bytes; what every Linux file system takes
 
 
@@ -38,7 +37,8 @@ def object_name(content_hash: str, label: str) -> str:
 
 def is_object_name(text: str) -> bool:
     """Whether a file in the store's directory bears the name of an object."""
-    return _OBJECT.fullmatch(text) is not None and len(text) <= _LONGEST
+    fits = is_digest(text[:DIGEST_CHARS]) and text[DIGEST_CHARS : DIGEST_CHARS + 1] == "-"
+    return fits and _PART.fullmatch(label_in(text)) is not None and len(text) <= _LONGEST
 
 
 def content_hash_of(name: str) -> str:

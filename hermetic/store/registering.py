@@ -79,7 +79,9 @@ class Prepared:
 
 
 @contextmanager
-def prepared(layout: Layout, path: Path, label: str) -> Iterator[Prepared]:
+def prepared(
+    layout: Layout, path: Path, label: str, manifest: Manifest | None = None
+) -> Iterator[Prepared]:
     """The tree at `path`, ready to be registered; at the end of the block it is gone from there.
 
     What lies outside the store may be on another file system, on another mount of the same one, or in the lower
@@ -87,6 +89,7 @@ def prepared(layout: Layout, path: Path, label: str) -> Iterator[Prepared]:
 
     Args:
         label: name and version, as they stand in the object's name.
+        manifest: what `tree.copy_and_scan` returned when it made the tree; it is not read again.
 
     Raises:
         StoreError: it cannot be read or changed, or holds what no store object may hold.
@@ -94,7 +97,7 @@ def prepared(layout: Layout, path: Path, label: str) -> Iterator[Prepared]:
     with translated(path, "read"):
         here = _is_inside(layout, path)
     if here:
-        yield Prepared(path, tree.canonicalise_and_scan(path), label)
+        yield Prepared(path, manifest or tree.canonicalise_and_scan(path), label)
     else:
         with workspaces.workspace(layout, "import") as space:
             manifest = tree.copy_and_scan(path, space / "tree")

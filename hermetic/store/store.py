@@ -242,6 +242,7 @@ class Store:
         seconds: float = 0.0,
         temp_roots: TempRoots | None = None,
         expected: str = "",
+        manifest: tree.Manifest | None = None,
     ) -> str:
         """Make a tree a store object, and register what it is the realisation of: one transaction for both.
 
@@ -251,6 +252,8 @@ class Store:
                 `Realisation`; `inputs` in any order, repeated or not.
             temp_roots: what shall protect the object from collection; by default, until the store is closed.
             expected: the name that the object must have; empty where any will do.
+            manifest: what `tree.copy_and_scan` returned when it made this tree in a workspace of this store; the
+                tree is not read again. None: it is made canonical and hashed here.
 
         Returns:
             the object's name.
@@ -263,7 +266,7 @@ class Store:
             if not is_object_name(one):
                 raise StoreError(f"{one!r} is not the name of a store object")
         label = label_of(name, version)
-        with registering.prepared(self.layout, path, label) as prepared:
+        with registering.prepared(self.layout, path, label, manifest) as prepared:
             if expected not in ("", prepared.name):
                 found = content_hash_of(prepared.name)
                 raise HashMismatch(f"the content hash is {found}, not that of {expected}")

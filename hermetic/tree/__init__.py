@@ -9,18 +9,20 @@ and hard links are not part of the identity. `canonicalise` sets them to fixed v
 File names are bytes everywhere, because they need not be UTF-8.
 """
 
-from hermetic.tree.canonical import canonicalise, canonicalise_and_scan, copy_and_scan
+from hermetic.tree.canonical import canonicalise, canonicalise_and_scan
+from hermetic.tree.canonical_copy import copy_and_scan
 from hermetic.tree.copying import copy
 from hermetic.tree.kinds import Unstorable
 from hermetic.tree.manifest import MOST, Entry, Kind, Manifest, compare, content_hash
 from hermetic.tree.removing import remove
-from hermetic.tree.scanning import scan
+from hermetic.tree.scanning import Unreadable, scan
 
 __all__ = [
     "MOST",
     "Entry",
     "Kind",
     "Manifest",
+    "Unreadable",
     "Unstorable",
     "canonicalise",
     "canonicalise_and_scan",

@@ -1,7 +1,7 @@
 """The canonical form of a tree in the store."""
 
 # Paths are bytes in hot loops: pathlib costs several times as much for each file.
-# ruff: noqa: PTH101, PTH102, PTH104, PTH106, PTH115, PTH118, PTH119, PTH120, PTH211
+# ruff: noqa: PTH101, PTH104, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hermetic.filesystem import translated
-from hermetic.tree.copying import CREATE, copy, copy_file, write
+from hermetic.tree.copying import copy_file
 from hermetic.tree.kinds import Unstorable, is_root, refused
 from hermetic.tree.manifest import Manifest
 from hermetic.tree.scanning import INLINE, READ, Listing, read_small
@@ -67,86 +67,6 @@ def canonicalise_and_scan(path: str | bytes | os.PathLike[str]) -> Manifest:
         return listing.manifest()
 
 
-def copy_and_scan(src: str | bytes | os.PathLike[str], dst: str | bytes | os.PathLike[str]) -> Manifest:
-    """Copy a tree in canonical form and return its manifest. Small files are read once.
-
-    Args:
-        dst: must not exist.
-
-    Raises:
-        StoreError: as for `copy` and `scan`. An incomplete `dst` may remain.
-    """
-    source, target = os.fsencode(src), os.fsencode(dst)
-    with translated(target, "copy to"):
-        if stat.S_ISDIR(os.lstat(source).st_mode):
-            os.mkdir(target, 0o755)
-            if _is_plain(target):
-                return _copied(source, target)
-            os.rmdir(target)
-    copy(source, target, writable=True)
-    return canonicalise_and_scan(target)
-
-
-def _is_plain(directory: bytes) -> bool:
-    """Whether new entries of a new directory have the given mode, the caller as owner, and no ACL.
-
-    This is not so if a directory passes on its group or its ACL, or if the umask removes permissions.
-    """
-    status = os.lstat(directory)
-    ours = not is_root() or (status.st_uid, status.st_gid) == (0, 0)
-    return ours and status.st_mode & (stat.S_ISGID | 0o555) == 0o555 and not _xattrs(directory)
-
-
-def _copied(source: bytes, target: bytes) -> Manifest:
-    listing, reflinks = Listing(target), [True]
-    directories = [b""]
-    for rel in directories:  # the loop appends to this list
-        if rel:
-            _check_length(rel)
-            os.mkdir(target + rel, 0o755)
-        listing.directory(rel[1:])
-        with os.scandir(source + rel) as found:
-            for item in found:
-                inside = rel + b"/" + item.name
-                if item.is_file(follow_symlinks=False):
-                    _copied_file(item.path, target + inside, inside[1:], listing, reflinks)
-                elif item.is_dir(follow_symlinks=False):
-                    directories.append(inside)
-                elif item.is_symlink():
-                    text = os.readlink(item.path)
-                    os.symlink(text, target + inside)
-                    os.utime(target + inside, ns=(0, 0), follow_symlinks=False)
-                    listing.link(inside[1:], text)
-                else:
-                    raise refused(item.path, item.stat(follow_symlinks=False).st_mode)
-    for rel in reversed(directories):
-        os.chmod(target + rel, 0o555)
-        os.utime(target + rel, ns=(0, 0))
-    return listing.manifest()
-
-
-def _copied_file(old: bytes, new: bytes, rel: bytes, listing: Listing, reflinks: list[bool]) -> None:
-    file = os.open(old, READ)
-    try:
-        status = os.fstat(file)
-        mode, size = status.st_mode, status.st_size
-        data = read_small(file, old, size) if size <= INLINE else None
-    finally:
-        os.close(file)
-    canonical = 0o555 if mode & 0o100 else 0o444
-    if data is None:
-        copy_file(old, new, canonical, reflinks, (0, 0))
-        listing.large(rel, mode, size)
-        return
-    file = os.open(new, CREATE, canonical)
-    try:
-        write(file, data)
-        os.utime(file, ns=(0, 0))
-    finally:
-        os.close(file)
-    listing.small(rel, mode, data)
-
-
 def _walk(
     root: bytes, leaf: Callable[[bytes, bytes, os.stat_result], None], enter: Callable[[bytes], None]
 ) -> None:
@@ -160,7 +80,7 @@ def _walk(
             return
         directories, start = [root], len(root) + 1
         for directory in directories:  # the loop appends to this list
-            _check_length(directory[start - 1 :])
+            check_length(directory[start - 1 :])
             status = os.lstat(directory)
             if status.st_mode & 0o700 != 0o700:
                 os.chmod(directory, 0o755)
@@ -178,7 +98,7 @@ def _walk(
             _canonical_attributes(directory, os.lstat(directory), 0o555)
 
 
-def _check_length(rel: bytes) -> None:
+def check_length(rel: bytes) -> None:
     if len(rel) > LONGEST:
         raise Unstorable(f"{os.fsdecode(rel[:200])}...: the path of this directory has over {LONGEST} bytes")
 
@@ -190,7 +110,7 @@ def _small_file(rel: bytes, path: bytes, status: os.stat_result, listing: Listin
     except PermissionError:
         return False
     try:
-        if _xattrs(file):
+        if xattrs(file):
             return False
         listing.small(rel, status.st_mode, read_small(file, path, status.st_size))
         mode = 0o555 if status.st_mode & 0o100 else 0o444
@@ -219,7 +139,7 @@ def _canonical_leaf(path: bytes, status: os.stat_result, unshare: bool) -> os.st
 
 
 def _canonical_attributes(path: bytes, status: os.stat_result, mode: int | None) -> None:
-    if names := _xattrs(path):
+    if names := xattrs(path):
         _remove_xattrs(path, names, mode)
         status = os.lstat(path)
     if is_root() and (status.st_uid, status.st_gid) != (0, 0):
@@ -231,7 +151,7 @@ def _canonical_attributes(path: bytes, status: os.stat_result, mode: int | None)
         os.utime(path, ns=(0, 0), follow_symlinks=False)
 
 
-def _xattrs(path: bytes | int) -> list[str]:
+def xattrs(path: bytes | int) -> list[str]:
     """Names of the extended attributes of a path, or of an open file, that are not the machine's own."""
     try:
         names = os.listxattr(path) if isinstance(path, int) else os.listxattr(path, follow_symlinks=False)

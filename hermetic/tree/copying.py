@@ -13,6 +13,7 @@ from typing import Final
 
 from hermetic.filesystem import translated
 from hermetic.tree.kinds import refused
+from hermetic.tree.scanning import READ, reading
 
 CHUNK: Final = 1 << 20
 FICLONE: Final = (
@@ -20,6 +21,7 @@ FICLONE: Final = (
 )
 _NOT_HERE: Final = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ENOTTY}
+    | {errno.EIO, errno.ESTALE}  # of one of two files; reading and writing shows of which
 )
 
 CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,7 +42,9 @@ def copy(
         mtime: time stamp of all entries, in seconds since 1970.
 
     Raises:
-        StoreError: something cannot be read or written. An incomplete `dst` may remain.
+        Unreadable: `src` cannot be read.
+        Unstorable: `src` holds what no store object may hold.
+        StoreError: `dst` cannot be written. In all three cases an incomplete `dst` may remain.
     """
     source, target = os.fsencode(src), os.fsencode(dst)
     times = (mtime * 10**9, mtime * 10**9)
@@ -52,26 +56,29 @@ def copy(
         if stat.S_ISREG(mode):
             copy_file(old, new, executable if mode & 0o100 else plain, reflinks, times)
         elif stat.S_ISLNK(mode):
-            os.symlink(os.readlink(old), new)
-            os.utime(new, ns=times, follow_symlinks=False)
+            with reading(old):
+                text = os.readlink(old)
+            make_link(text, new, times)
         else:
             raise refused(old, mode)
 
     with translated(target, "copy to"):
-        status = os.lstat(source)
+        with reading(source):
+            status = os.lstat(source)
         if not stat.S_ISDIR(status.st_mode):
             leaf(source, target, status)
             return
         directories = [b""]
         for rel in directories:  # the loop appends to this list
             os.mkdir(target + rel, 0o755)
-            with os.scandir(source + rel) as found:
-                for item in found:
-                    inside = rel + b"/" + item.name
-                    if item.is_dir(follow_symlinks=False):
-                        directories.append(inside)
-                    else:
-                        leaf(item.path, target + inside, item.stat(follow_symlinks=False))
+            with reading(source + rel), os.scandir(source + rel) as found:
+                entries = [(item.name, item.stat(follow_symlinks=False)) for item in found]
+            for name, status in entries:
+                inside = rel + b"/" + name
+                if stat.S_ISDIR(status.st_mode):
+                    directories.append(inside)
+                else:
+                    leaf(source + inside, target + inside, status)
         for rel in reversed(directories):
             os.chmod(target + rel, executable)
             os.utime(target + rel, ns=times)
@@ -86,12 +93,13 @@ def copy_file(
         times: access and modification time, in ns.
         reflinks: whether to try sharing blocks; set to False when the file system refuses.
     """
-    old = os.open(src, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with reading(src):
+        old = os.open(src, READ)
     try:
         new = os.open(dst, CREATE, 0o600)
         try:
             if not (reflinks[0] and _reflink(old, new, reflinks)):
-                _copy_bytes(old, new)
+                _copy_bytes(old, new, src)
             os.fchmod(new, mode)
             if times:
                 os.utime(new, ns=times)
@@ -112,7 +120,7 @@ def _reflink(old: int, new: int, reflinks: list[bool]) -> bool:
     return True
 
 
-def _copy_bytes(old: int, new: int) -> None:
+def _copy_bytes(old: int, new: int, src: bytes) -> None:
     size = os.fstat(old).st_size
     try:
         while size > CHUNK and os.copy_file_range(old, new, 1 << 30):
@@ -120,8 +128,21 @@ def _copy_bytes(old: int, new: int) -> None:
     except OSError as error:
         if error.errno not in _NOT_HERE:
             raise
-    while data := os.read(old, min(CHUNK, size + 1)):  # small files, and what the kernel did not copy
+    data = b"."
+    while data:  # small files, and what the kernel did not copy
+        with reading(src):
+            data = os.read(old, min(CHUNK, size + 1))
         write(new, data)
+
+
+def make_link(text: bytes, path: bytes, times: tuple[int, int]) -> None:
+    """Make a symbolic link that says `text`."""
+    try:
+        os.symlink(text, path)
+    except OSError as error:
+        error.filename = path  # it was the text
+        raise
+    os.utime(path, ns=times, follow_symlinks=False)
 
 
 def write(file: int, data: bytes) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import operator
 import os
 import stat
@@ -14,7 +15,7 @@ from typing import Final
 from blake3 import blake3
 
 from hermetic.errors import StoreError
-from hermetic.filesystem import translated
+from hermetic.filesystem import explain, translated
 from hermetic.tree.kinds import refused
 from hermetic.tree.manifest import Entry, Kind, Manifest
 
@@ -24,6 +25,33 @@ CHUNK: Final = 1 << 20
 HUGE_CHUNK: Final = 2 << 20  # small enough to stay in the CPU's cache until it is hashed
 READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PATH: Final = operator.attrgetter("path")
+
+
+class Unreadable(StoreError):
+    """A tree, or the original of a copy, cannot be read, or changes while it is read."""
+
+
+_OUR_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+class reading:
+    """Turn an OSError of the `with` block into the error of `unreadable`."""
+
+    def __init__(self, path: bytes) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise unreadable(error, self._path) from error
+
+
+def unreadable(error: OSError, path: bytes) -> StoreError:
+    """`Unreadable` for what cannot be read at `path`; another StoreError if a limit of ours is to blame."""
+    told = explain(error, path, "read")
+    return told if error.errno in _OUR_LIMITS else Unreadable(told.message, hint=told.hint)
 
 
 def scan(path: str | bytes | os.PathLike[str], *, threads: int | None = None) -> Manifest:
@@ -175,5 +203,5 @@ def hash_file(path: bytes, size: int, *, threads: int = 1) -> str:
     return hasher.hexdigest()
 
 
-def _changed(path: bytes, size: int) -> StoreError:
-    return StoreError(f"{os.fsdecode(path)} changed while it was read: it had {size} bytes")
+def _changed(path: bytes, size: int) -> Unreadable:
+    return Unreadable(f"{os.fsdecode(path)} changed while it was read: it had {size} bytes")

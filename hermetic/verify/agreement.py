@@ -8,7 +8,7 @@ from typing import Final
 
 from hermetic import filesystem
 from hermetic.derivation import graph
-from hermetic.derivation.instantiate import Instance
+from hermetic.derivation.step import Instance
 from hermetic.derivation.value import Build
 from hermetic.errors import FetchError, HermeticError
 from hermetic.sources.fetch.http import Http, Limits

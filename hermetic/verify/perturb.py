@@ -18,12 +18,12 @@ NAMES: Final = {
     "place": "work directory and inputs are at other host paths, on another file system if there is one, "
     "and directories list their entries in another order",
     "jobs": "one job instead of all, and only one CPU is visible",
-    "user": "another host uid for the build, and another environment around hermetic",
     "hostname": "another host name",
     "kernel": "the kernel reports version 2.6, and /proc/cpuinfo shows another CPU",
     "aslr": "the address space layout is random",
     "umask": "another umask",
     "clock": "the time of day is 400 days ahead",
+    "machine": "there is half of the memory (sysinfo), and the kernel has another version (uname -v)",
     "order": "derivations are built in another order",
 }
 
@@ -83,4 +83,6 @@ def perturbed(spec: SandboxSpec, on: Perturbations) -> SandboxSpec:
         changes["umask"] = 0o027
     if "clock" in on:
         changes["clock_offset"] = CLOCK_OFFSET
+    if "machine" in on:
+        changes["other_machine"] = True
     return msgspec.structs.replace(spec, **changes)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -28,10 +28,12 @@ from hermetic.sandbox.spec import SandboxSpec
 from hermetic.store import flocks
 from hermetic.store.names import content_hash_of
 from hermetic.store.store import Store
-from hermetic.verify.compare.model import BuildFacts
 from hermetic.verify.perturb import CLOCK_OFFSET, Perturbations, perturbed
 from hermetic.verify.reorder import unlike
 from hermetic.verify.verdict import Verdict
+
+if TYPE_CHECKING:
+    from hermetic.verify.compare.model import BuildFacts
 
 _ROOM: Final = 6 << 30  # bytes that a place must have free: the compiler, sources, objects of a large build
 _ELSEWHERE: Final = "hermetic-elsewhere-"
@@ -236,13 +238,15 @@ def _free(path: str) -> int:
 
 def _facts(place: Path, store: Store, expected: str, on: Perturbations) -> BuildFacts:
     """What may have leaked into one of the two trees."""
+    from hermetic.verify.compare.model import BuildFacts
+
     now = int(time.time())
     first = store.info(expected)
     return BuildFacts(
         paths=(str(place), str(store.root)),
         host_names=("localhost", "perturbed-host", os.uname().nodename),
         users=("build", os.environ.get("USER", "root")),
-        kernel_releases=(os.uname().release,),
+        kernels=(os.uname().release, os.uname().version),
         # Also under another clock, what the kernel notes down by itself is of this one.
         times=(
             *((first.registered_at,) if first else ()),

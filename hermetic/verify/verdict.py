@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from hermetic.verify.compare.model import Difference
+if TYPE_CHECKING:
+    from hermetic.verify.compare.model import Difference
 
 Status = Literal["reproducible", "differs", "failed"]
 

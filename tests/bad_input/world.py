@@ -21,7 +21,7 @@ from typing import Final
 import zstandard
 from blake3 import blake3
 
-from hermetic.project.lock import Pin
+from hermetic.project.pin import Pin
 from hermetic.sources.fetch.fetcher import finished_path
 from tests.bad_input.zygote import REPOSITORY
 from tests.support import project as disk_project

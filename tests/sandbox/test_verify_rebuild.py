@@ -19,6 +19,7 @@ from hermetic.store.flocks import try_lock
 from hermetic.verify.perturb import CLOCK_OFFSET, NAMES, choose, perturbed
 from hermetic.verify.reorder import unlike
 from tests.sandbox.driver import forbid_tracing
+from tests.support import memory
 from tests.support.processes import eventually, processes
 from tests.support.project import Project, stopped
 from tests.support.servers import serving
@@ -28,6 +29,8 @@ LEAKS: dict[str, tuple[str, str, str]] = {
     "jobs": ('echo "built with make -j$JOBS" > "$out/x"', "embedded-host", "the number of jobs"),
     "host": ('hostname > "$out/x"', "embedded-host", "the host name"),
     "kernel": ('echo "on $(uname -s) $(uname -r)" > "$out/x"', "embedded-host", "kernel"),
+    "version": ('uname -v > "$out/x"', "embedded-host", "the kernel's release or version"),
+    "ram": (f'{memory.SCRIPT}/tmp/memory | od -An -tu8 > "$out/x"', "content", "x"),
     "cpu": ('{ cat /proc/cpuinfo || echo unknown; } > "$out/x" 2>&1', "content", "Perturbed"),
     "sources": ('find . -name "part*" > "$out/x"', "order", "order"),
     "inputs": ('find "$folder" -name "part*" > "$out/x"', "order", "order"),
@@ -52,6 +55,12 @@ LEAKS: dict[str, tuple[str, str, str]] = {
 SOUND = {
     # What is the same in every sandbox, and so may be embedded.
     "sound": 'id > "$out/id"; pwd > "$out/p"; echo $$ > "$out/pid"; env | grep -v -e JOBS -e MAKE > "$out/e"',
+    # What shows the machine elsewhere, and is the same or empty here.
+    "machine": """
+        { ulimit -a; stat -f -c "%b %c %s" / /tmp /dev/shm; cat /proc/self/oom_score_adj; } > "$out/limits"
+        for p in self 1; do cat /proc/$p/mountinfo /proc/$p/mounts /proc/$p/uid_map; done > "$out/mounts"
+        tr "\\0" " " < /proc/1/cmdline > "$out/init"
+    """,
     "kinds": 'mkdir -p "$out/a/b"; ln -s a "$out/link"; echo run > "$out/run"; chmod 755 "$out/run"',
 }
 FAILS = '[ "$JOBS" != 1 ] || { echo "one job is not enough"; exit 9; }; : > "$out/x"'
@@ -170,6 +179,8 @@ def test_a_perturbation_can_be_chosen_or_left_out_to_find_the_culprit(verified: 
     assert verify("verify", "-j2", "--perturb", "jobs", "--perturb", "umask", "host").code == 0
     assert verify("verify", "-j2", "--no-perturb", "jobs", "jobs").code == 0
     assert verify("verify", "-j2", "--perturb", "clock", "month").code == 104
+    assert verify("verify", "-j2", "--perturb", "machine", "version", "ram").code == 104
+    assert verify("verify", "-j2", "--no-perturb", "machine", "version", "ram").code == 0
 
 
 def test_a_date_alone_shows_only_under_another_clock(verified: Verified) -> None:
@@ -243,10 +254,12 @@ def test_where_the_clock_cannot_be_perturbed_nothing_passes_as_verified(project:
     project.ok("realize", "app")
     ran = project.run("verify", "app", preexec_fn=forbid_tracing)
     assert ran.code == 1
-    assert "cannot run under a shifted clock" in ran.err and "--no-perturb clock" in ran.err
+    assert "the rebuild cannot be traced" in ran.err
+    assert "--no-perturb clock --no-perturb machine" in ran.err
     assert "the same bytes" not in ran.out
     assert project.leftovers() == []
-    assert project.run("verify", "--no-perturb", "clock", "app", preexec_fn=forbid_tracing).code == 0
+    without = ("--no-perturb", "clock", "--no-perturb", "machine")
+    assert project.run("verify", *without, "app", preexec_fn=forbid_tracing).code == 0
 
 
 def test_rebuilds_that_need_one_core_run_beside_each_other(project: Project) -> None:
@@ -269,7 +282,7 @@ def test_each_perturbation_changes_the_sandbox_in_its_own_way_only() -> None:
         other = perturbed(spec, choose((name,), ()))
         changed[name] = {f for f in spec.__struct_fields__ if getattr(spec, f) != getattr(other, f)}
     assert changed == {
-        "place": set(), "jobs": {"one_cpu", "env"}, "user": set(), "order": set(),
+        "place": set(), "jobs": {"one_cpu", "env"}, "machine": {"other_machine"}, "order": set(),
         "hostname": {"hostname"}, "kernel": {"uname26", "cpuinfo"}, "aslr": {"aslr"}, "umask": {"umask"},
         "clock": {"clock_offset"},
     }  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from hermetic.project import lock
+from hermetic.project.pin import Pin
 from hermetic.sources.fetch import Fetcher, Limits
 from hermetic.sources.fetch.machine import Machine
 
@@ -17,11 +18,9 @@ DATA = bytes(range(256)) * 1200
 QUICK = Limits(connect=2.0, stall=0.4, min_rate=1024, rate_window=0.3, tries=3, backoff=0.01)
 
 
-def pin_of(
-    *mirrors: str, data: bytes = DATA, name: str = "thing", file: str = "thing-1.0.tar.gz"
-) -> lock.Pin:
+def pin_of(*mirrors: str, data: bytes = DATA, name: str = "thing", file: str = "thing-1.0.tar.gz") -> Pin:
     sha256, b3 = hashlib.sha256(data).hexdigest(), blake3(data).hexdigest()
-    return lock.Pin(name, "1.0", file, sha256, b3, len(data), mirrors)
+    return Pin(name, "1.0", file, sha256, b3, len(data), mirrors)
 
 
 def fetcher(tmp_path: Path, **settings: object) -> Fetcher:
@@ -53,7 +52,7 @@ DEBIAN = "debian:pool/main/t/thing/thing_1.0+x.orig.tar.gz"
 EMPTY = lock.Lock(default={}, sources={}, expect={})
 
 
-def a_lock(*pins: lock.Pin) -> lock.Lock:
+def a_lock(*pins: Pin) -> lock.Lock:
     out = EMPTY
     for pin in pins:
         out = lock.set_pin(out, pin)

@@ -25,7 +25,7 @@ from blake3 import blake3
 
 from hermetic.errors import HermeticError
 from hermetic.project import lock as locks
-from hermetic.project.lock import Pin
+from hermetic.project.pin import Pin
 from hermetic.sources.fetch import Fetcher
 from tests.support.servers import Server, serving, whole
 

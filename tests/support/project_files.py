@@ -6,7 +6,8 @@ import hashlib
 
 from blake3 import blake3
 
-from hermetic.derivation.instantiate import Evaluator, Instance
+from hermetic.derivation.instantiate import Evaluator
+from hermetic.derivation.step import Instance
 
 
 def pin(name: str, version: str = "1.0", content: bytes | None = None, mirrors: tuple[str, ...] = ()) -> str:

@@ -244,10 +244,10 @@ def test_a_path_beside_a_difference_is_not_blamed_for_it(compare: Compare) -> No
         ),
         (BuildFacts(users=("ann", "bob")), "by ann", "by bob", "the user's name: 'ann' against 'bob'"),
         (
-            BuildFacts(kernel_releases=("6.9", "7.1")),
+            BuildFacts(kernels=("6.9", "7.1")),
             "k 6.9",
             "k 7.1",
-            "the kernel's release: '6.9' against '7.1'",
+            "the kernel's release or version: '6.9' against '7.1'",
         ),
         (BuildFacts(paths=("/s p",)), "at /s p/x", "at /q/y", "an embedded path: '/s p/x' against '/q/y'"),
     ],

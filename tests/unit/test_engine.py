@@ -16,7 +16,7 @@ from hermetic.derivation.graph import Work
 from hermetic.derivation.step import Step
 from hermetic.derivation.value import Build, Derivation, Fetch, Unpack, inputs_of
 from hermetic.errors import BuildFailure, FetchError
-from hermetic.project.lock import Pin
+from hermetic.project.pin import Pin
 from hermetic.realize.engine import Engine, Outcome
 from hermetic.realize.events import Event, Planned, Skipped
 from hermetic.realize.executor import Admission

@@ -39,7 +39,19 @@ EFFECTS = {
 }  # fmt: skip
 
 # What runs in the fork server, started with `-I -S`: the standard library and these alone.
-SERVER = ("__main__", "host", "inside", "seccomp", "syscalls", "clock", "ptrace", "wire")
+SERVER = (
+    "__main__",
+    "host",
+    "inside",
+    "seccomp",
+    "syscalls",
+    "clock",
+    "ptrace",
+    "wire",
+    "log",
+    "limits",
+    "machine",
+)
 
 
 @functools.cache

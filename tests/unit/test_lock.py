@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from hermetic.errors import LockError
 from hermetic.project import lock
+from hermetic.project.pin import Pin
 from tests.support.examples import examples
 
-PIN = lock.Pin("zlib", "1.3.1", "zlib.tar.xz", "a" * 64, "b" * 64, 5, ("https://x.test/y", "debian:pool/x"))
+PIN = Pin("zlib", "1.3.1", "zlib.tar.xz", "a" * 64, "b" * 64, 5, ("https://x.test/y", "debian:pool/x"))
 CONTENT = "z" * 52
 EMPTY = lock.Lock(default={}, sources={}, expect={})
 
 
-def with_version(version: str) -> lock.Pin:
+def with_version(version: str) -> Pin:
     return msgspec.structs.replace(PIN, version=version)
 
 
@@ -152,7 +153,7 @@ MIRRORS = st.lists(
     st.from_regex(r"[a-z]{1,6}:[!-~]{1,30}", fullmatch=True), min_size=1, max_size=3, unique=True
 )
 PINS = st.builds(
-    lock.Pin,
+    Pin,
     name=NAMES,
     version=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9+._~-]{0,9}", fullmatch=True),
     file=st.from_regex(r"[A-Za-z0-9][ -.0-~é]{0,20}", fullmatch=True),
@@ -165,7 +166,7 @@ PINS = st.builds(
 
 @examples(20)
 @given(st.lists(PINS, max_size=6), st.lists(st.booleans(), min_size=6, max_size=6))
-def test_every_lock_survives_a_round_trip(pins: list[lock.Pin], defaults: list[bool]) -> None:
+def test_every_lock_survives_a_round_trip(pins: list[Pin], defaults: list[bool]) -> None:
     made = EMPTY
     for pin, default in zip(pins, defaults, strict=False):
         made = lock.set_pin(made, pin, default=default)

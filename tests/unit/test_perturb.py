@@ -15,6 +15,7 @@ CHANGES = {
     "jobs": {"one_cpu", "env"},  # JOBS and MAKEFLAGS
     "umask": {"umask"},
     "clock": {"clock_offset"},
+    "machine": {"other_machine"},
 }
 
 

@@ -28,6 +28,7 @@ SPEC = SandboxSpec(argv=("/bin/sh",), env={})
         ({"env": {"A": "c\0"}}, "environment"),
         ({"cwd": "build"}, "'build'"),
         ({"timeout": 0}, "timeout"),
+        ({"processes": 0}, "limit of processes"),
         ({"umask": 0o1777}, "umask"),
         ({"hostname": "x" * 65}, "host name"),
         ({"clock_offset": -1}, "a clock offset must be 0 to"),

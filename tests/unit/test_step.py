@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from hermetic import systems
 from hermetic.derivation import graph as graph_of
-from hermetic.derivation.instantiate import Instance
-from hermetic.derivation.step import Step, label
+from hermetic.derivation.step import Instance, Step, label
 from hermetic.derivation.value import Build, Fetch
 from hermetic.realize.steps import workspace_label
 from tests.support.project_files import BASE, files, instance

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import resource
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ from hermetic.errors import HashMismatch, StoreError, SubstituterError, UsageErr
 from hermetic.realize.events import Event, Notice
 from hermetic.realize.store_substituter import StoreSubstituter
 from hermetic.realize.substituter import Substituter, Substituters, expected_content
+from hermetic.store.integrity import verify
 from hermetic.store.names import content_hash_of
 from hermetic.store.records import Realisation
 from hermetic.store.store import Store
@@ -108,11 +111,27 @@ def test_it_answers_for_build_keys_those_that_came_later_too(shelf: Shelf) -> No
 def test_what_it_gives_has_the_content_that_its_name_says(shelf: Shelf, tmp_path: Path) -> None:
     name = shelf.put("one").object
     target = tmp_path / "got"
-    shelf.substituter.obtain(name, target, NEVER)
-    tree.canonicalise(target)
-    assert tree.scan(target).content_hash == content_hash_of(name)
+    manifest = shelf.substituter.obtain(name, target, NEVER)
+    assert manifest == tree.scan(target)
+    assert manifest.content_hash == content_hash_of(name)
     target.chmod(0o755)  # it is the caller's own
     (target / "new").write_text("")
+
+
+def test_what_it_gives_is_canonical_so_that_the_store_need_not_read_it_again(
+    shelf: Shelf, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = shelf.put("one")
+    with store.workspace("x") as space:
+        manifest = shelf.substituter.obtain(one.object, space / "got", NEVER)
+        for path in (space / "got").rglob("*"):
+            status, executable = path.lstat(), path.is_dir() or path.name == "tool"
+            assert status.st_mtime_ns == 0
+            assert path.is_symlink() or stat.S_IMODE(status.st_mode) == (0o555 if executable else 0o444)
+        monkeypatch.delattr(tree, "canonicalise_and_scan")
+        assert store.add(space / "got", one.name, one.version, manifest=manifest) == one.object
+    assert store.intact(one.object)
+    assert verify(store).clean
 
 
 def test_what_it_has_lost_is_an_error_that_names_it(shelf: Shelf, tmp_path: Path) -> None:
@@ -126,10 +145,11 @@ def test_what_is_damaged_is_an_error_or_has_another_content(shelf: Shelf, tmp_pa
     name = shelf.put("one").object
     shelf.damage(name)
     try:
-        shelf.substituter.obtain(name, tmp_path / "got", NEVER)
+        manifest = shelf.substituter.obtain(name, tmp_path / "got", NEVER)
     except SubstituterError:
         return
-    assert tree.scan(tmp_path / "got").content_hash != content_hash_of(name)
+    assert manifest == tree.scan(tmp_path / "got")
+    assert manifest.content_hash != content_hash_of(name)
 
 
 def test_where_it_cannot_answer_it_says_so(shelf: Shelf, tmp_path: Path) -> None:
@@ -154,6 +174,46 @@ def test_a_full_disk_of_ours_is_not_its_fault(
     monkeypatch.setattr(os, "mkdir", full)
     with pytest.raises(StoreError, match="no space left"):
         shelf.substituter.obtain(name, tmp_path / "got", NEVER)
+
+
+def test_a_place_of_ours_that_cannot_be_written_is_not_its_fault(shelf: Shelf, tmp_path: Path) -> None:
+    name = shelf.put("one").object
+    with pytest.raises(StoreError, match=f"{tmp_path}/none/got") as raised:
+        shelf.substituter.obtain(name, tmp_path / "none/got", NEVER)
+    assert not isinstance(raised.value, SubstituterError)
+
+
+def test_a_limit_of_the_size_of_our_files_is_not_its_fault(shelf: Shelf, tmp_path: Path) -> None:
+    name = shelf.put("one").object
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5, 5))
+        with pytest.raises(StoreError) as raised:
+            shelf.substituter.obtain(name, tmp_path / "got", NEVER)
+        assert not isinstance(raised.value, SubstituterError)
+        assert "raise the limit" in str(raised.value.hint)
+
+    assert ended(forked(limited)) == 0
+
+
+def test_a_limit_of_our_open_files_is_not_its_fault_wherever_it_is_met(shelf: Shelf, tmp_path: Path) -> None:
+    name = shelf.put("one").object
+
+    def limited() -> None:
+        top = 100
+        for number in range(3, top):
+            os.dup2(0, number)  # all below are taken
+        failed = 0
+        for free in range(8):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (top + free, top + 8))
+            try:
+                shelf.substituter.obtain(name, tmp_path / f"got-{free}", NEVER)
+            except StoreError as error:
+                assert not isinstance(error, SubstituterError)
+                failed += 1
+        assert 0 < failed < 8
+
+    assert ended(forked(limited)) == 0
 
 
 def test_several_threads_may_ask_at_once(shelf: Shelf, tmp_path: Path) -> None:
@@ -219,6 +279,34 @@ def test_a_store_that_may_only_be_read_serves(open_folder: Path) -> None:
     assert ended(forked(as_somebody_else)) == 0
 
 
+def test_a_file_that_we_may_not_read_is_the_fault_of_the_other_store(open_folder: Path) -> None:
+    shelf = StoreShelf(open_folder)
+    name = shelf.put("one").object
+    closed = shelf.folder / name / "share/text"
+    closed.chmod(0)
+    mine = open_folder / "mine"
+    mine.mkdir()
+    mine.chmod(0o777)
+
+    def as_somebody_else() -> None:
+        if os.geteuid() == 0:
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+        with pytest.raises(SubstituterError, match=f"{name} cannot be copied: cannot read {closed}"):
+            StoreSubstituter(shelf.folder).obtain(name, mine / "got", NEVER)
+
+    assert ended(forked(as_somebody_else)) == 0
+
+
+def test_a_fifo_in_the_other_store_is_its_fault(tmp_path: Path) -> None:
+    shelf = StoreShelf(tmp_path)
+    name = shelf.put("one").object
+    (shelf.folder / name / "share").chmod(0o755)
+    os.mkfifo(shelf.folder / name / "share/odd")
+    with pytest.raises(SubstituterError, match=r"share/odd is a fifo"):
+        shelf.substituter.obtain(name, tmp_path / "got", NEVER)
+
+
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("")])
 def test_what_is_no_store_is_wrong_usage_that_names_it(
     tmp_path: Path, make: Callable[[Path], object]
@@ -257,7 +345,7 @@ class Fake:
             raise SubstituterError("out of order")
         return self.wrong or next((r for r in self.known if r.build_key == key), None)
 
-    def obtain(self, name: str, target: Path, stop: threading.Event) -> None:
+    def obtain(self, name: str, target: Path, stop: threading.Event) -> tree.Manifest:
         raise SubstituterError("out of order")
 
 
@@ -398,3 +486,11 @@ def test_an_object_is_registered_only_under_the_name_that_was_expected(store: St
         store.add(path, "thing", "1.0", drv_id=ident("d"), build_key=ident("k"), expected=expected)
     assert store.objects() == []
     assert store.realisation(ident("d")) is None
+
+
+def test_a_copy_that_was_hashed_already_is_compared_with_the_name_too(tmp_path: Path, store: Store) -> None:
+    original = write_tree(tmp_path / "t", "text")
+    with store.workspace("x") as space, pytest.raises(HashMismatch, match="the content hash is"):
+        manifest = tree.copy_and_scan(original, space / "t")
+        store.add(space / "t", "thing", "1.0", manifest=manifest, expected=f"{ident(1)}-thing-1.0")
+    assert store.objects() == []

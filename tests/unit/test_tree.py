@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hermetic import tree
 from hermetic.errors import StoreError
 from hermetic.tree import Entry, Manifest
+from hermetic.tree.copying import make_link
 from tests.support.examples import examples
 
 
@@ -465,3 +466,65 @@ def test_a_copy_that_is_listed_refuses_special_files(tmp_path: Path) -> None:
     os.mkfifo(root / "d" / "odd")
     with pytest.raises(StoreError, match=rf"{root}/d/odd is a fifo"):
         tree.copy_and_scan(root, tmp_path / "copy")
+
+
+def test_a_copy_that_is_listed_shares_nothing_and_keeps_only_what_the_manifest_lists(tmp_path: Path) -> None:
+    content: dict[str, bytes | str | None] = {"d/a": b"a"}
+    content |= {"owner": b"o", "group": b"g", "large": b"x" * 300_000, "empty": b"", "x": b"x"}
+    root = make(tmp_path / "t", content)
+    for name in ("d/a", "large"):
+        os.link(root / name, root / f"{name}-again")
+    (root / "owner").chmod(0o4700)
+    (root / "group").chmod(0o654)
+    (root / "link").symlink_to("/nowhere")
+    (root / "d/up").symlink_to("..")
+    manifest = tree.copy_and_scan(root, tmp_path / "copy")
+    assert manifest == tree.scan(root) == tree.scan(tmp_path / "copy")
+    kinds = {os.fsdecode(entry.path): entry.kind for entry in manifest.entries}
+    assert [kinds[name] for name in ("owner", "group", "link", "d/up", "d")] == [
+        "exec",
+        "file",
+        "link",
+        "link",
+        "dir",
+    ]
+    for path in (tmp_path / "copy").rglob("*"):
+        assert path.is_dir() or path.lstat().st_nlink == 1
+        assert path.lstat().st_mtime_ns == 0
+    assert stat.S_IMODE((tmp_path / "copy/owner").stat().st_mode) == 0o555
+    assert stat.S_IMODE((tmp_path / "copy/group").stat().st_mode) == 0o444
+    assert (tmp_path / "copy/link").readlink() == Path("/nowhere")
+    for path in root.rglob("*"):  # nor is a later change of the original seen
+        if path.is_file() and not path.is_symlink():
+            path.write_bytes(b"changed")
+    assert tree.scan(tmp_path / "copy") == manifest
+
+
+@pytest.mark.parametrize("change", [lambda size: size + 1, lambda size: size // 2])
+def test_a_manifest_is_of_the_bytes_that_were_written_whatever_becomes_of_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[int], int]
+) -> None:
+    root = make(tmp_path / "t", {**{f"f{n}": b"text" for n in range(5)}, "large": b"x" * 300_000})
+    fstat = os.fstat
+
+    def changing(file: int) -> os.stat_result:
+        status = fstat(file)
+        path = Path(f"/proc/self/fd/{file}").readlink()
+        if path.is_relative_to(root):
+            os.truncate(path, change(status.st_size))
+        return status
+
+    monkeypatch.setattr(os, "fstat", changing)
+    try:
+        manifest = tree.copy_and_scan(root, tmp_path / "copy")
+    except tree.Unreadable as error:
+        assert "changed while it was read" in error.message
+    else:  # as where all files share blocks with their originals
+        assert manifest == tree.scan(tmp_path / "copy")
+
+
+def test_a_link_that_cannot_be_made_is_named_and_not_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("")
+    with pytest.raises(FileExistsError) as error:
+        make_link(b"/bin/sh", os.fsencode(tmp_path / "there"), (0, 0))
+    assert error.value.filename == os.fsencode(tmp_path / "there")

@@ -19,7 +19,7 @@ import msgspec
 from blake3 import blake3
 
 from hermetic import filesystem
-from hermetic.project.lock import Pin
+from hermetic.project.pin import Pin
 from hermetic.sources.fetch import answers, encoded
 from hermetic.sources.fetch.failure import Failure
 from hermetic.sources.fetch.http import Http

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from hermetic import filesystem
 from hermetic.errors import FetchError, HashMismatch, HermeticError
-from hermetic.project.lock import Pin
+from hermetic.project.pin import Pin
 from hermetic.sources.fetch import kinds
 from hermetic.sources.fetch.download import Digests, Download, Partial, Rejected, Stopped
 from hermetic.sources.fetch.failure import Failure, pause

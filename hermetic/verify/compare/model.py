@@ -73,7 +73,7 @@ class BuildFacts(msgspec.Struct, frozen=True):
     paths: tuple[str, ...] = ()
     host_names: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
-    kernel_releases: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
     times: tuple[int, ...] = ()
 
 

@@ -86,7 +86,7 @@ def _known(facts: BuildFacts) -> tuple[_Row, ...]:
     rows.append(_BOTH_PATHS)  # before the others: a time or a name in a path is told with the path
     for what, values in (
         ("the host name", facts.host_names),
-        ("the kernel's release", facts.kernel_releases),
+        ("the kernel's release or version", facts.kernels),
         ("the user's name", facts.users),
     ):
         either = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True) if value)

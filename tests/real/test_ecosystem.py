@@ -1,0 +1,120 @@
+"""The tools that people use accept the interpreter, and none installs a wheel that it cannot load."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.real.conftest import environment
+
+Run = Callable[..., str]
+
+TOOLS = ("uv", "virtualenv", "pipx", "pex", "tox")
+# It has wheels for every platform, and since its version 2 no pure one.
+BINARY_ONLY = "pyyaml>=6"
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The newest of each tool, in an environment of the machine's own Python."""
+    directory = tmp_path_factory.mktemp("tools")
+    subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+    done = subprocess.run(
+        [str(directory / "bin/pip"), "install", "-q", *TOOLS], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"pip cannot install {', '.join(TOOLS)} here: {done.stderr.strip().splitlines()[-1]}")
+    return directory / "bin"
+
+
+@pytest.fixture
+def python(outputs: dict[str, Path]) -> str:
+    """The native interpreter, in the store."""
+    return str(outputs[f"cpython-{platform.machine()}"] / "bin/python3")
+
+
+@pytest.fixture
+def run(tools: Path, tmp_path: Path) -> Run:
+    """Run a tool in a home of its own; return what it printed, stdout and stderr together."""
+    passed_on = {
+        k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_")) or k.lower().endswith("_proxy")
+    }
+    env = {**passed_on, **environment(PATH=f"{tools}:/usr/bin:/bin", HOME=str(tmp_path / "home"))}
+
+    def call(*command: str, status: int = 0, **changes: str) -> str:
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**env, **changes},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode == 0) == (status == 0), done.stdout
+        return done.stdout
+
+    return call
+
+
+def test_the_c_library_is_known(run: Run, python: str) -> None:
+    code = "import platform; print(platform.libc_ver(), platform.platform())"
+    assert run(python, "-c", code).startswith("('musl', '1.2.")
+
+
+def test_uv(run: Run, python: str, tmp_path: Path) -> None:
+    assert run("uv", "python", "find", python).strip() == python
+    run("uv", "venv", "-p", python, "env")
+    run("uv", "pip", "install", "-p", "env/bin/python", "six")
+    code = "import six, sys; print(six.__file__, sys.base_prefix)"
+    assert str(tmp_path / "env") in run("env/bin/python", "-c", code)
+    assert "1." in run(
+        "uv", "run", "-p", python, "--with", "six", "python", "-c", "import six; print(six.__version__)"
+    )
+
+
+def test_uv_installs_no_binary_wheel(run: Run, python: str) -> None:
+    run("uv", "venv", "-p", python, "env")
+    said = run(
+        "uv", "pip", "install", "-p", "env/bin/python", "--only-binary", ":all:", BINARY_ONLY, status=1
+    )
+    assert "pyyaml" in said.lower()
+
+
+def test_pip(run: Run, python: str) -> None:
+    run(python, "-m", "venv", "env")
+    run("env/bin/pip", "install", "six")
+    assert "1." in run("env/bin/python", "-c", "import six; print(six.__version__)")
+    run("env/bin/pip", "install", "-U", "pip")
+    said = run("env/bin/pip", "install", "--only-binary", ":all:", BINARY_ONLY, status=1)
+    assert "No matching distribution" in said
+
+
+def test_virtualenv(run: Run, python: str) -> None:
+    run("virtualenv", "-p", python, "env")
+    run("env/bin/pip", "install", "six")
+    assert run("env/bin/python", "-c", "import six, sys; print(sys.base_prefix)").strip() in python
+
+
+def test_pipx(run: Run, python: str) -> None:
+    assert "usage" in run("pipx", "run", "--python", python, "pycowsay", "--help").lower()
+
+
+def test_pex(run: Run, python: str) -> None:
+    run("pex", "six", "--python", python, "-o", "six.pex")
+    assert "1." in run(python, "six.pex", "-c", "import six; print(six.__version__)")
+
+
+def test_tox(run: Run, python: str, tmp_path: Path) -> None:
+    (tmp_path / "tox.toml").write_text(
+        'env_list = ["py313"]\n[env_run_base]\nskip_install = true\ndeps = ["six"]\n'
+        'commands = [["python", "-c", "import six, sys; print(sys.base_prefix)"]]\n'
+    )
+    said = run("tox", "run", "-e", "py313", "--discover", python)
+    assert str(Path(python).parents[1]) in said
