@@ -11,10 +11,11 @@ output cannot be had, the plan grows while the run goes on: the step is done her
 from __future__ import annotations
 
 import heapq
+import threading
 import time
+from _queue import Empty, SimpleQueue  # `queue` loads more than the engine needs
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 import msgspec
@@ -52,21 +53,25 @@ class Outcome(msgspec.Struct):
 
 
 class _Lane:
-    """Steps that wait for the same room, the most urgent first, and threads to do them.
+    """Steps that wait for the same room, the most urgent first.
 
     Args:
-        admission: who is asked for room; None where a thread is all the room that is needed.
+        admission: who is asked for room; None where the number of steps is the only limit.
+        most: how many run at once.
     """
 
-    def __init__(self, name: str, admission: Admission | None, threads: int) -> None:
+    def __init__(self, name: str, admission: Admission | None, most: int) -> None:
+        self.name = name
         self.admission = admission
-        self.pool = ThreadPoolExecutor(threads, name)
+        self.most = most
         self.ready: list[tuple[int, str]] = []
         self.running = 0
 
     def admit(self) -> bool:
         """Whether something is ready and there is room for it."""
-        if not self.ready or (self.admission is not None and not self.admission.admit()):
+        if not self.ready or self.running >= self.most:
+            return False
+        if self.admission is not None and not self.admission.admit():
             return False
         self.running += 1
         return True
@@ -81,10 +86,34 @@ class _Lane:
         return bool(self.ready) and self.admission is not None and self.running < self.admission.capacity
 
 
-class _Running(msgspec.Struct):
-    step: Step
-    lane: _Lane
-    started: float
+class _Running(threading.Thread):
+    """The thread of a step. When it ends it puts itself in a queue."""
+
+    def __init__(
+        self, step: Step, lane: _Lane, work: Callable[[], Result], ended: SimpleQueue[_Running]
+    ) -> None:
+        super().__init__(name=lane.name)
+        self.step = step
+        self.lane = lane
+        self.begun = time.monotonic()
+        self._work = work
+        self._ended = ended
+        self._result: Result = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._result = self._work()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ended.put(self)
+
+    def result(self) -> Result:
+        """What the step gave, or the error that ended it, raised."""
+        if self._error is not None:
+            raise self._error
+        return self._result
 
 
 class Engine:
@@ -108,7 +137,8 @@ class Engine:
         self.outcome = Outcome({}, {}, [], {})
         self._local = local
         self._lanes: dict[str, _Lane] = {}
-        self._running: dict[Future[Result], _Running] = {}
+        self._running: set[_Running] = set()
+        self._ended: SimpleQueue[_Running] = SimpleQueue()
         self._urgency: dict[str, int] = {}
         self._missing: dict[str, int] = {}  # of what is wanted: how many inputs are not realized yet
         self._uses: dict[str, list[str]] = {}  # what is wanted to what wants it
@@ -165,20 +195,21 @@ class Engine:
     def _run(self, todo: list[str]) -> None:
         everything = graph.closure(self.derivations, self.work.roots.values())
         self._urgency = graph.urgency(self.derivations, everything)
-        with ExitStack() as threads:
-            self._lanes = self._open_lanes()
-            for lane in self._lanes.values():
-                threads.enter_context(lane.pool)
-            try:
-                self._want(todo)
+        self._lanes = self._open_lanes()
+        try:
+            self._want(todo)
+            self._start_what_can()
+            while self._running or any(lane.ready for lane in self._lanes.values()):
+                for running in self._all_ended():
+                    self._conclude(running)
                 self._start_what_can()
-                while self._running or any(lane.ready for lane in self._lanes.values()):
-                    for running, future in self._ended():
-                        self._conclude(running, future)
-                    self._start_what_can()
-            except BaseException:
-                self.steps.cancel()
-                raise
+        except BaseException:
+            self.steps.cancel()
+            raise
+        finally:
+            for running in self._running:
+                if running.ident is not None:  # else it could not be started
+                    running.join()
 
     def _open_lanes(self) -> dict[str, _Lane]:
         executor = self.steps.executor
@@ -213,7 +244,9 @@ class Engine:
         for lane in self._lanes.values():
             while lane.admit():
                 step = self.work.steps[heapq.heappop(lane.ready)[1]]
-                self._running[lane.pool.submit(self._do(step))] = _Running(step, lane, time.monotonic())
+                running = _Running(step, lane, self._do(step), self._ended)
+                self._running.add(running)
+                running.start()
 
     def _do(self, step: Step) -> Callable[[], Result]:
         """What a worker thread is to do. What it needs to know is looked up here, in the deciding thread."""
@@ -226,21 +259,27 @@ class Engine:
         do = self.steps.build if step.kind == "build" else self.steps.unpack
         return lambda: do(step, key, inputs)
 
-    def _ended(self) -> Iterator[tuple[_Running, Future[Result]]]:
+    def _all_ended(self) -> Iterator[_Running]:
         """Wait until something ends, or there may be room for something that waits."""
         timeout = POLL if any(lane.starved() for lane in self._lanes.values()) else None
         if not self._running:
             time.sleep(POLL)  # all the room is taken by somebody else
-        ended, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
-        for future in ended:
-            running = self._running.pop(future)
+            return
+        ended: list[_Running] = []
+        with suppress(Empty):
+            ended.append(self._ended.get(timeout=timeout))
+            while True:
+                ended.append(self._ended.get_nowait())
+        for running in ended:
+            running.join()
+            self._running.remove(running)
             running.lane.leave()
-            yield running, future
+            yield running
 
-    def _conclude(self, running: _Running, future: Future[Result]) -> None:
+    def _conclude(self, running: _Running) -> None:
         step = running.step
         try:
-            done = future.result()
+            done = running.result()
         except Cancelled:
             raise KeyboardInterrupt from None
         except HermeticError as error:
@@ -249,7 +288,7 @@ class Engine:
             if done is None:
                 self._do_without(step)
             else:
-                self._finish(step, done, time.monotonic() - running.started)
+                self._finish(step, done, time.monotonic() - running.begun)
 
     def _do_without(self, step: Step) -> None:
         """An output could not be had: it is asked for elsewhere, or else made here from its inputs."""
