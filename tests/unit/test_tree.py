@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import random
 import socket
@@ -500,11 +502,11 @@ def test_a_copy_that_is_listed_shares_nothing_and_keeps_only_what_the_manifest_l
     assert tree.scan(tmp_path / "copy") == manifest
 
 
-@pytest.mark.parametrize("change", [lambda size: size + 1, lambda size: size // 2])
-def test_a_manifest_is_of_the_bytes_that_were_written_whatever_becomes_of_the_original(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[int], int]
-) -> None:
-    root = make(tmp_path / "t", {**{f"f{n}": b"text" for n in range(5)}, "large": b"x" * 300_000})
+CHANGES = [lambda size: size + 1, lambda size: size // 2]
+
+
+def change_when_opened(root: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[int], int]) -> None:
+    """From now on a file below `root` gets another size each time that its status has been read."""
     fstat = os.fstat
 
     def changing(file: int) -> os.stat_result:
@@ -515,12 +517,31 @@ def test_a_manifest_is_of_the_bytes_that_were_written_whatever_becomes_of_the_or
         return status
 
     monkeypatch.setattr(os, "fstat", changing)
-    try:
-        manifest = tree.copy_and_scan(root, tmp_path / "copy")
-    except tree.Unreadable as error:
-        assert "changed while it was read" in error.message
-    else:  # as where all files share blocks with their originals
-        assert manifest == tree.scan(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_small_file_that_changes_while_it_is_copied_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[int], int]
+) -> None:
+    root = make(tmp_path / "t", {"d/f": b"text", "d/g": b"text"})
+    change_when_opened(root, monkeypatch, change)
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "as where files cannot share blocks")
+
+    monkeypatch.setattr(fcntl, "ioctl", refuse)
+    with pytest.raises(tree.Unreadable, match=rf"{root}/d/[fg] changed while it was read: it had \d bytes"):
+        tree.copy_and_scan(root, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_manifest_of_a_large_file_is_of_its_copy_whatever_becomes_of_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[int], int]
+) -> None:
+    root = make(tmp_path / "t", {"large": b"x" * 300_000})
+    change_when_opened(root, monkeypatch, change)
+    manifest = tree.copy_and_scan(root, tmp_path / "copy")
+    assert manifest == tree.scan(tmp_path / "copy")
 
 
 def test_a_link_that_cannot_be_made_is_named_and_not_what_it_says(tmp_path: Path) -> None:
