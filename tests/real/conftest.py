@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +38,20 @@ def outputs() -> dict[str, Path]:
     """Both interpreters: target to store path."""
     records = json.loads(hermetic("realize", "--json", *TARGETS).stdout)
     return {r["target"]: Path(r["path"]) for r in records}
+
+
+@pytest.fixture(scope="session")
+def native(outputs: dict[str, Path]) -> Path:
+    """The tree of the interpreter for this machine."""
+    return outputs[f"cpython-{platform.machine()}"]
+
+
+def own_copy(tree: Path, copy: Path) -> Path:
+    """Copy a tree; whoever runs this may add to the copy."""
+    shutil.copytree(tree, copy, symlinks=True)
+    for directory in [copy, *(p for p in copy.rglob("*") if p.is_dir() and not p.is_symlink())]:
+        directory.chmod(0o755)
+    return copy
 
 
 @pytest.fixture(params=TARGETS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import time
@@ -11,29 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import environment
+from tests.real.conftest import environment, own_copy
 
 SECONDS = 4  # below the time after which a resolver gives up on a name server that does not answer
 
 
-def copy_of(outputs: dict[str, Path], root: Path) -> Path:
-    """A root directory that has nothing but the native interpreter."""
-    shutil.copytree(outputs[f"cpython-{platform.machine()}"], root, symlinks=True)
-    for directory in (root, root / "lib/python3.13/site-packages"):
-        directory.chmod(0o755)
-    return root
-
-
 @pytest.fixture(scope="module")
-def root(outputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all tests that add nothing to it."""
-    return copy_of(outputs, tmp_path_factory.mktemp("bare") / "root")
+def root(native: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root directory with nothing but the interpreter, for all tests that add nothing to it."""
+    return own_copy(native, tmp_path_factory.mktemp("bare") / "root")
 
 
 @pytest.fixture
-def own_root(outputs: dict[str, Path], tmp_path: Path) -> Path:
+def own_root(native: Path, tmp_path: Path) -> Path:
     """One to which files may be added."""
-    return copy_of(outputs, tmp_path / "root")
+    return own_copy(native, tmp_path / "root")
 
 
 def bare(root: Path, code: str, **env: str) -> str:
@@ -179,11 +170,11 @@ def test_terminals_by_their_names(root: Path, terminal: str) -> None:
     assert bare(root, code, TERM=terminal) == "True True\n"
 
 
-def test_terminal_descriptions_are_searched_as_ncurses_says(outputs: dict[str, Path], tmp_path: Path) -> None:
+def test_terminal_descriptions_are_searched_as_ncurses_says(native: Path, tmp_path: Path) -> None:
     """ncurses(3X), environment: TERMINFO, ~/.terminfo, TERMINFO_DIRS, the system's directories."""
     if shutil.which("tic") is None:
         pytest.skip("needs tic, of ncurses")
-    python = str(outputs[f"cpython-{platform.machine()}"] / "bin/python3")
+    python = str(native / "bin/python3")
     places = {"TERMINFO": "first", "HOME": "second", "TERMINFO_DIRS": "third"}
     for columns, (variable, name) in enumerate(places.items(), start=101):
         directory = tmp_path / name / (".terminfo" if variable == "HOME" else "")
@@ -199,9 +190,8 @@ def test_terminal_descriptions_are_searched_as_ncurses_says(outputs: dict[str, P
         env[variable] = "/nowhere"
 
 
-def test_freed_memory_goes_back(outputs: dict[str, Path]) -> None:
+def test_freed_memory_goes_back(native: Path) -> None:
     code = """
-import sys
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
@@ -214,7 +204,7 @@ for size in (600, 5_000, 40_000, 200_000, 2_000_000, 20_000_000):
     print(size, resident() - before)
 """
     done = subprocess.run(
-        [str(outputs[f"cpython-{platform.machine()}"] / "bin/python3"), "-c", code],
+        [str(native / "bin/python3"), "-c", code],
         env=environment(),
         capture_output=True,
         text=True,
@@ -225,8 +215,8 @@ for size in (600, 5_000, 40_000, 200_000, 2_000_000, 20_000_000):
     assert {size: megabytes for size, megabytes in left.items() if megabytes > 50} == {}
 
 
-def test_a_module_of_the_user_is_not_shadowed(outputs: dict[str, Path], tmp_path: Path) -> None:
-    python = str(outputs[f"cpython-{platform.machine()}"] / "bin/python3")
+def test_a_module_of_the_user_is_not_shadowed(native: Path, tmp_path: Path) -> None:
+    python = str(native / "bin/python3")
     for name in ("resource", "math", "select", "array", "_json", "sys", "itertools", "time"):
         (tmp_path / f"{name}.py").write_text("mine = True\n")
     script = tmp_path / "script.py"

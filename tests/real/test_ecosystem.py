@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from tests.real.conftest import environment
 Run = Callable[..., str]
 
 TOOLS = ("uv", "virtualenv", "pipx", "pex", "tox")
-# It has wheels for every platform, and since its version 2 no pure one.
+# All its releases come as wheels for single platforms; there is no pure one.
 BINARY_ONLY = "pyyaml>=6"
 
 
@@ -34,9 +33,9 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def python(outputs: dict[str, Path]) -> str:
+def python(native: Path) -> str:
     """The native interpreter, in the store."""
-    return str(outputs[f"cpython-{platform.machine()}"] / "bin/python3")
+    return str(native / "bin/python3")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -82,9 +81,9 @@ def test_run_runs_native_and_foreign(target: str, outputs: dict[str, Path]) -> N
     assert hermetic("run", target, "--", "-c", code).stdout == f"{target.rsplit('-', 1)[1]} (3, 13)\n"
 
 
-def test_the_tree_can_be_moved(outputs: dict[str, Path], tmp_path: Path) -> None:
+def test_the_tree_can_be_moved(native: Path, tmp_path: Path) -> None:
     moved = tmp_path / "some where" / "else"
-    shutil.copytree(outputs[f"cpython-{platform.machine()}"], moved, symlinks=True)
+    shutil.copytree(native, moved, symlinks=True)
     code = "import sys, json, ssl, os; print(sys.prefix); print(os.path.dirname(json.__file__))"
     done = subprocess.run(
         [str(moved / "bin/python3"), "-c", code],
@@ -96,11 +95,11 @@ def test_the_tree_can_be_moved(outputs: dict[str, Path], tmp_path: Path) -> None
     assert done.stdout.splitlines() == [str(moved), str(moved / "lib/python3.13/json")]
 
 
-def test_it_runs_in_an_empty_root(outputs: dict[str, Path], tmp_path: Path) -> None:
+def test_it_runs_in_an_empty_root(native: Path, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("chroot needs root")
     root = tmp_path / "root"
-    shutil.copytree(outputs[f"cpython-{platform.machine()}"], root / "py", symlinks=True)
+    shutil.copytree(native, root / "py", symlinks=True)
     done = subprocess.run(
         [
             "chroot",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -63,10 +62,10 @@ class Home:
 
 
 @pytest.fixture
-def home(outputs: dict[str, Path]) -> Iterator[Home]:
+def home(native: Path) -> Iterator[Home]:
     """An empty home directory, which another user could enter."""
     directory = Path(tempfile.mkdtemp())
-    yield Home(directory, str(outputs[f"cpython-{platform.machine()}"] / "bin/python3"))
+    yield Home(directory, str(native / "bin/python3"))
     shutil.rmtree(directory)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -11,20 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import environment
+from tests.real.conftest import environment, own_copy
 
 WHERE = "import sys; print(sys.executable, sys.prefix, sys.base_prefix, sep='|')"
 LIBRARY = "lib/python3.13"
 
 
 @pytest.fixture(scope="module")
-def home(outputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(native: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the native interpreter that may be linked to, moved and changed."""
-    copy = tmp_path_factory.mktemp("placement") / "python"
-    shutil.copytree(outputs[f"cpython-{platform.machine()}"], copy, symlinks=True)
-    for directory in [copy, *(p for p in copy.rglob("*") if p.is_dir() and not p.is_symlink())]:
-        directory.chmod(0o755)
-    return copy
+    return own_copy(native, tmp_path_factory.mktemp("placement") / "python")
 
 
 def where(program: Path | str, argv0: str | None = None, cwd: Path | None = None, **env: str) -> list[str]:
@@ -117,9 +112,8 @@ def test_it_is_found_when_executed_through_a_descriptor(home: Path) -> None:
 def test_a_program_that_may_be_executed_but_not_read_is_found(home: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: a file that others may execute but not read")
-    with tempfile.TemporaryDirectory(
-        dir="/var/tmp"
-    ) as directory:  # pytest's own may be entered by its user only
+    # Directories of pytest may be entered by their owner only.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         Path(directory).chmod(0o755)
         tree = Path(directory, "python")
         shutil.copytree(home, tree, symlinks=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tests.real.conftest import CHECKOUT, hermetic
 
-FOLDER = CHECKOUT / "tests" / "real" / "interpreter"
+DIRECTORY = CHECKOUT / "tests" / "real" / "interpreter"
 
 
 def _missing(architecture: str) -> dict[str, str]:
     """Names that are known to be missing, with the reason."""
-    groups = tomllib.loads((FOLDER / "missing.toml").read_text())["missing"]
+    groups = tomllib.loads((DIRECTORY / "missing.toml").read_text())["missing"]
     listed = [
         (name, str(group["reason"]))
         for group in groups
@@ -24,8 +24,8 @@ def _missing(architecture: str) -> dict[str, str]:
 
 
 def test_every_name_of_debians_library_is_there_or_listed(target: str, outputs: dict[str, Path]) -> None:
-    expected = set((FOLDER / "surface.txt").read_text().splitlines())
-    present = set(hermetic("run", target, "--", "-I", str(FOLDER / "surface.py")).stdout.splitlines())
+    expected = set((DIRECTORY / "surface.txt").read_text().splitlines())
+    present = set(hermetic("run", target, "--", "-I", str(DIRECTORY / "surface.py")).stdout.splitlines())
     missing = _missing(target.rsplit("-", 1)[1])
     assert sorted(expected - present - missing.keys()) == [], "missing"
     assert sorted(missing.keys() & present) == [], "listed as missing, but present"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,10 +25,10 @@ def contents(tree: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def writable(outputs: dict[str, Path], tmp_path: Path) -> Path:
+def writable(native: Path, tmp_path: Path) -> Path:
     """A copy of the native interpreter that whoever runs this may write to."""
     copy = tmp_path / "python"
-    shutil.copytree(outputs[f"cpython-{platform.machine()}"], copy, symlinks=True)
+    shutil.copytree(native, copy, symlinks=True)
     for path in [copy, *copy.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755)
@@ -100,8 +99,8 @@ def test_installers_are_sent_to_a_venv(writable: Path, tmp_path: Path) -> None:
     assert contents(writable) == before
 
 
-def test_the_store_is_intact_after_use(outputs: dict[str, Path]) -> None:
-    tree = outputs[f"cpython-{platform.machine()}"]
+def test_the_store_is_intact_after_use(native: Path) -> None:
+    tree = native
     for options in (["-O"], ["-OO"]):
         assert python(tree, *options, "-c", "import asyncio, http.server, sqlite3, xml.dom").returncode == 0
     python(tree, "-m", "ensurepip")

@@ -29,7 +29,7 @@ from hermetic.store.integrity import verify
 from hermetic.store.names import content_hash_of
 from hermetic.store.records import Realisation
 from hermetic.store.store import Store
-from tests.support.stores import NOBODY, ended, forked, ident, put, write_tree
+from tests.support.stores import as_ordinary_user, ended, forked, ident, put, write_tree
 
 NEVER = threading.Event()
 
@@ -256,46 +256,43 @@ def test_no_file_of_the_other_store_is_shared_or_touched(tmp_path: Path) -> None
         assert store.intact(name)
 
 
-def test_a_store_that_may_only_be_read_serves(open_folder: Path) -> None:
+@pytest.fixture
+def mine(open_folder: Path) -> Path:
+    """A directory to which anybody may write."""
+    directory = open_folder / "mine"
+    directory.mkdir()
+    directory.chmod(0o777)
+    return directory
+
+
+def test_a_store_that_may_only_be_read_serves(open_folder: Path, mine: Path) -> None:
     shelf = StoreShelf(open_folder)
     one = shelf.put("one")
-    mine = open_folder / "mine"
-    mine.mkdir()
-    mine.chmod(0o777)
+    if os.geteuid() != 0:  # then it is our own, and what follows would be permitted
+        for path in (shelf.folder / ".hermetic", shelf.folder / ".hermetic/realisations", shelf.folder):
+            path.chmod(0o555)
 
-    def as_somebody_else() -> None:
-        if os.geteuid() == 0:
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-        else:
-            for path in (shelf.folder / ".hermetic", shelf.folder / ".hermetic/realisations", shelf.folder):
-                path.chmod(0o555)
+    def ask() -> None:
         source = StoreSubstituter(shelf.folder)
         assert source.by_build_key(one.build_key) == one
         assert source.by_derivation([one.drv_id]) == {one.drv_id: one}
         source.obtain(one.object, mine / "got", NEVER)
         assert tree.scan(mine / "got").content_hash == content_hash_of(one.object)
 
-    assert ended(forked(as_somebody_else)) == 0
+    as_ordinary_user(ask)
 
 
-def test_a_file_that_we_may_not_read_is_the_fault_of_the_other_store(open_folder: Path) -> None:
+def test_a_file_that_we_may_not_read_is_the_fault_of_the_other_store(open_folder: Path, mine: Path) -> None:
     shelf = StoreShelf(open_folder)
     name = shelf.put("one").object
     closed = shelf.folder / name / "share/text"
     closed.chmod(0)
-    mine = open_folder / "mine"
-    mine.mkdir()
-    mine.chmod(0o777)
 
-    def as_somebody_else() -> None:
-        if os.geteuid() == 0:
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+    def ask() -> None:
         with pytest.raises(SubstituterError, match=f"{name} cannot be copied: cannot read {closed}"):
             StoreSubstituter(shelf.folder).obtain(name, mine / "got", NEVER)
 
-    assert ended(forked(as_somebody_else)) == 0
+    as_ordinary_user(ask)
 
 
 def test_a_fifo_in_the_other_store_is_its_fault(tmp_path: Path) -> None:
