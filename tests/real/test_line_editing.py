@@ -214,6 +214,15 @@ def test_bindings_of_readline_and_of_libedit_are_understood(home: Home, binding:
     assert terminal.end() == 0
 
 
+def test_completion_counts_characters(home: Home) -> None:
+    terminal = home.terminal()
+    terminal.type("import readline\r", ">>> ")
+    terminal.type("tell = lambda: (readline.get_begidx(), readline.get_endidx())\r", ">>> ")
+    terminal.type("readline.set_completer(lambda text, n: n or print(text, *tell()))\r", ">>> ")
+    terminal.type("'éé' + wor\t", "wor 7 10")
+    terminal.end("\x15\x04")
+
+
 @pytest.mark.parametrize("name", [".inputrc", ".editrc"])
 def test_the_users_key_bindings_are_read(home: Home, name: str) -> None:
     lines = {
