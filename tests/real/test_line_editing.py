@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ import pytest
 from tests.real.conftest import environment
 from tests.real.terminal import Terminal
 
-NOBODY = 65534
 TERMINALS = ("xterm", "dumb", "unknown-terminal", None)
 # As interpreters leave it: an entry of two lines, UTF-8, and a byte that is none.
 HISTORY = b"import os\ndef f():\r\n    return 1\nword = '\xc3\xa9'\nlatin = '\xe9'\n"
@@ -34,7 +30,7 @@ class Home:
         *args: str,
         term: str | None = "xterm",
         basic: bool = True,
-        user: int | None = None,
+        powerless: bool = False,
         **changes: str,
     ) -> Terminal:
         """The interpreter in a terminal, at its first prompt."""
@@ -43,7 +39,7 @@ class Home:
             settings["TERM"] = term
         if basic:
             settings["PYTHON_BASIC_REPL"] = "1"
-        terminal = Terminal([self.python, "-q", *args], settings, cwd=self.directory, user=user)
+        terminal = Terminal([self.python, "-q", *args], settings, cwd=self.directory, powerless=powerless)
         terminal.expect(">>> ")
         return terminal
 
@@ -62,11 +58,9 @@ class Home:
 
 
 @pytest.fixture
-def home(native: Path) -> Iterator[Home]:
-    """An empty home directory, which another user could enter."""
-    directory = Path(tempfile.mkdtemp())
-    yield Home(directory, str(native / "bin/python3"))
-    shutil.rmtree(directory)
+def home(native: Path, tmp_path: Path) -> Home:
+    """An empty home directory."""
+    return Home(tmp_path, str(native / "bin/python3"))
 
 
 @pytest.mark.parametrize("basic", [False, True])
@@ -93,12 +87,7 @@ def test_a_history_of_libedit_becomes_plain_lines(home: Home, basic: bool) -> No
 def test_a_history_that_cannot_be_read_is_not_overwritten(home: Home, basic: bool) -> None:
     home.history.write_bytes(HISTORY)
     home.history.chmod(0o200)
-    user = None
-    if os.geteuid() == 0:
-        user = NOBODY
-        for path in (home.directory, home.history):
-            os.chown(path, NOBODY, -1)
-    terminal = home.terminal(basic=basic, user=user)
+    terminal = home.terminal(basic=basic, powerless=True)
     terminal.type("6*7\r", "42")
     assert terminal.end() == 0
     home.history.chmod(0o600)
@@ -173,14 +162,14 @@ def test_a_huge_history_is_read_and_written_in_no_time(home: Home) -> None:
 def test_programs_may_append_to_one_history_at_the_same_time(home: Home) -> None:
     code = """if True:
         import readline, sys
-        for n in range(300):
+        for n in range(1000):
             readline.add_history(sys.argv[1] * 50)
             readline.append_history_file(1, 'h')
     """
     programs = [subprocess.Popen([home.python, "-c", code, word], cwd=home.directory) for word in "abc"]
     assert [program.wait() for program in programs] == [0, 0, 0]
     lines = (home.directory / "h").read_text().splitlines()
-    assert sorted(lines) == [word * 50 for word in "abc" for _ in range(300)]
+    assert sorted(lines) == [word * 50 for word in "abc" for _ in range(1000)]
 
 
 @pytest.mark.parametrize("term", ["xterm", "dumb", "unknown-terminal"])
