@@ -26,14 +26,33 @@ _UNUSED: Final = {
 
 
 def prepare() -> None:
-    """Set up the garbage collector of Python, and load msgspec."""
+    """Set up the garbage collector of Python, and load msgspec and pathlib."""
     gc.set_threshold(_THRESHOLD)
+    if "urllib.parse" not in sys.modules:
+        _load_pathlib()
     if "msgspec" in sys.modules:
         return
     try:
         _load_without_unused()
     except (ImportError, AttributeError):  # another version, which takes more of them
         import msgspec  # noqa: F401
+
+
+def _load_pathlib() -> None:
+    """Load pathlib without `urllib.parse`, which is slower to load and has what `as_uri` alone calls."""
+    late = type(sys)("urllib.parse")
+    late.quote_from_bytes = _quote_from_bytes  # type: ignore[attr-defined]
+    sys.modules["urllib.parse"] = late
+    try:
+        import pathlib  # noqa: F401
+    finally:
+        del sys.modules["urllib.parse"]
+
+
+def _quote_from_bytes(data: bytes) -> str:
+    from urllib.parse import quote_from_bytes
+
+    return quote_from_bytes(data)
 
 
 def _load_without_unused() -> None:

@@ -163,7 +163,8 @@ class Steps:
                 except Unstorable as error:
                     assert isinstance(step.derivation, Build)
                     message = f"{step.label}: {error.message.replace(str(out), step.derivation.out)}"
-                    raise BuildFailure(message, details=(f"log: {self._log(step)}",)) from error
+                    log = self.store.log_path(step.drv_id)
+                    raise BuildFailure(message, details=(f"log: {log}",)) from error
 
         return self._locked(step, key, work, "built")
 
@@ -214,8 +215,9 @@ class Steps:
 
     def _build(self, step: Step, inputs: Mapping[str, str], space: Path) -> Path:
         paths = {i: self.store.path(o) for i, o in inputs.items()}
+        log = self.store.log_path(step.drv_id, step.versioned)
         try:
-            return self.executor.execute(Request(step, paths, space, self._log(step)))
+            return self.executor.execute(Request(step, paths, space, log))
         except BuildFailure as error:
             if self.keep_failed:
                 error.details += (f"work directory: {self.store.layout.failed / space.name}",)
@@ -234,7 +236,7 @@ class Steps:
             for offer in self.substituters.by_build_key(step, key):
                 if (done := self._obtain(step, offer)) is not None:
                     return done
-            log = self._log(step) if step.kind == "build" else None
+            log = self.store.log_path(step.drv_id) if step.kind == "build" else None
             if log is not None:
                 log.unlink(missing_ok=True)  # that of an earlier attempt, which nobody shall follow
             self._listener(Started(step.drv_id, step.label, step.kind, log))
@@ -257,9 +259,6 @@ class Steps:
                 yield
         except Stopped:
             raise Cancelled from None
-
-    def _log(self, step: Step) -> Path:
-        return self.store.log_path(step.drv_id, step.versioned)
 
     def _by_key(self, step: Step, key: str) -> str | None:
         """The object of an earlier build of the same bytes; its realisation is recorded for this id too."""

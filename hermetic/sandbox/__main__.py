@@ -13,3 +13,4 @@ if __name__ == "__main__":
     from hermetic.sandbox import host
 
     host.main(int(sys.argv[1]), rebuilds="rebuilds" in sys.argv[2:])
+    os._exit(0)  # the client waits for this, and Python would take its modules apart first

@@ -57,6 +57,10 @@ _AT_NULL, _AT_IGNORE, _AT_SYSINFO_EHDR = 0, 1, 33
 _CS_OF_32_BITS: Final = 0x23
 _STACK_SIZES: Final = (1 << 14, 1 << 18, 1 << 23)  # bytes to search; arguments take at most the last number
 
+# Made when this module is loaded, which is before the first rebuild is asked for.
+TRACER_FILTER: Final = seccomp.tracer_program()
+_TRACED_FILTER: Final = seccomp.traced_program()
+
 _NO_CALL: Final = 2**64 - 1
 _CALLS: Final = seccomp.TRACED_NUMBERS
 _GETTIMEOFDAY, _TIME, _CLOCK_GETTIME = (_CALLS[n] for n in ("gettimeofday", "time", "clock_gettime"))
@@ -92,7 +96,7 @@ def run(process: dict[str, Any]) -> int:
 
     With `process["other_machine"]`, the build hears of another machine.
 
-    The caller must have installed the filter `seccomp.tracer_program` and must have no other child.
+    The caller must have installed `TRACER_FILTER` and must have no other child.
 
     Raises:
         SetupError: the build cannot be executed, or (in step `STEP`) cannot be traced.
@@ -126,7 +130,7 @@ def _become_the_build(process: dict[str, Any], end: _socket.socket) -> NoReturn:
         for number in signals_to_reset():
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        syscalls.install_seccomp(seccomp.traced_program())
+        syscalls.install_seccomp(_TRACED_FILTER)
         os.execve(process["argv"][0], process["argv"], process["env"])
     except BaseException as error:
         number = getattr(error, "errno", None) or errno.EINVAL

@@ -261,15 +261,15 @@ class Server:
 
     def _run(self, process: dict[str, Any], watch: limits.Watch) -> int:
         """Drop all privileges that the build does not need, run it, and return its wait status."""
-        traced = _is_traced(process)
-        inside.give_up_power(seccomp.tracer_program() if traced else self.filter)
-        watch.start()
-        if traced:
+        if _is_traced(process):
             from hermetic.sandbox import clock
 
-            status = clock.run(process)
+            run, program = clock.run, clock.TRACER_FILTER
         else:
-            status = inside.run(process) if process["argv"] else 0
+            run, program = inside.run, self.filter
+        inside.give_up_power(program)
+        watch.start()
+        status = run(process) if process["argv"] else 0
         watch.stop()
         if status != 0:
             watch.look()  # it may have failed because of a limit since the last look

@@ -16,7 +16,7 @@ one after the other, and the second finds it there.
 """
 
 # Works on open files.
-# ruff: noqa: PTH118
+# ruff: noqa: PTH116, PTH118
 
 from __future__ import annotations
 
@@ -109,10 +109,16 @@ def _is_inside(layout: Layout, path: Path) -> bool:
     """Whether a tree is the store's own: work in progress, or a download."""
     if path.lstat().st_dev != layout.root.stat().st_dev:
         return False
-    own = [place.stat() for place in (layout.tmp, layout.downloads) if place.is_dir() and not place.is_symlink()]
-    parents = [parent.stat() for parent in path.parent.resolve().parents]
-    parents.append(path.parent.stat())
-    return any(os.path.samestat(parent, one) for parent in parents for one in own)
+    found = [place.lstat() for place in (layout.tmp, layout.downloads) if os.path.lexists(place)]
+    own = [status for status in found if stat.S_ISDIR(status.st_mode)]
+    above = os.fspath(path.parent)
+    status = os.stat(above)
+    while not any(os.path.samestat(status, one) for one in own):
+        above += "/.."
+        below, status = status, os.stat(above)
+        if os.path.samestat(below, status):
+            return False  # the root directory
+    return True
 
 
 def register(

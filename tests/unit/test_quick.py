@@ -64,21 +64,26 @@ def test_nothing_slow_is_loaded() -> None:
     assert not SLOW_TO_LOAD & set(done.stdout.split())
 
 
-def test_msgspec_is_loaded_without_what_hermetic_does_not_use_which_stays_importable() -> None:
+def test_modules_are_loaded_without_what_hermetic_does_not_use_which_stays_importable() -> None:
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]; from hermetic.cli import startup; startup.prepare()\n"
         "print(*sys.modules)\n"
-        "import uuid, decimal, msgspec.inspect, msgspec.toml\n"
-        "print(uuid.uuid4().version, decimal.Decimal('0.5') * 2, msgspec.inspect.type_info(int))"
+        "import pathlib, uuid, decimal, msgspec.inspect, msgspec.toml\n"
+        "print(uuid.uuid4().version, decimal.Decimal('0.5') * 2, pathlib.Path('/a b').as_uri())\n"
+        "print(msgspec.inspect.type_info(int))\n"
+        "import urllib.parse; print(urllib.parse.quote('c d'))"
     )
     paths = [str(Path(quick.__file__).parents[2]), *(p for p in sys.path if p.endswith("site-packages"))]
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, *paths], capture_output=True, text=True, check=True
     )
-    loaded, real = done.stdout.splitlines()
-    unused = {"uuid", "decimal", "platform", "inspect", "typing_extensions", "msgspec.inspect"}
-    assert "msgspec" in loaded.split() and not unused & set(loaded.split())
-    assert real.startswith("4 1.0 IntType")
+    loaded, real, kind, quoted = done.stdout.splitlines()
+    unused = {"uuid", "decimal", "platform", "inspect", "typing_extensions", "urllib.parse"} | {
+        "msgspec.inspect"
+    }
+    assert {"msgspec", "pathlib"} <= set(loaded.split()) and not unused & set(loaded.split())
+    assert real == "4 1.0 file:///a%20b"
+    assert kind.startswith("IntType") and quoted == "c%20d"
 
 
 def test_what_was_noted_is_found(project: Path) -> None:

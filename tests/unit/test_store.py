@@ -61,6 +61,15 @@ def test_object_and_realisation_are_found_again(store: Store, tmp_path: Path) ->
         assert again.realisations_of(name) == [found]
 
 
+def test_the_directory_of_a_store_may_have_any_name(tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"100%25 a?mode=memory#b &c \xc3\xa9 \xff")
+    with Store.open(root, create=True) as store:
+        name = put(store, "a")
+    with Store.open(root) as again:
+        assert again.info(name) is not None
+    assert os.listdir(tmp_path) == [root.name]
+
+
 def test_what_is_not_there_is_none(store: Store) -> None:
     assert store.realisation(ident("x")) is None
     assert store.realisation_by_key(ident("x")) is None
