@@ -10,12 +10,33 @@ import sys
 
 from hermetic.cli import streams
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 # Environment variables that stand for an option.
 _OPTIONS = ("HERMETIC_DEBUG", "HERMETIC_SUBSTITUTE")
 
 
-def main() -> None:
-    """Entry point of the `hermetic` command."""
+def main() -> NoReturn:
+    """Entry point of the `hermetic` command, after which the process ends."""
+    code: object = 0
+    try:
+        run()
+    except SystemExit as end:
+        code = end.code
+    if not isinstance(code, int):
+        sys.exit(code)  # type: ignore[arg-type]
+    sys.stderr.flush()
+    os._exit(code)  # all is written and closed, and Python would first take its modules apart
+
+
+def run() -> None:
+    """What the command does.
+
+    Raises:
+        SystemExit: the exit code, if it is not 0.
+    """
     streams.prepare()
     try:
         _main(sys.argv[1:])

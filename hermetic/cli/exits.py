@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import gc
-import signal
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from hermetic.cli import streams
 from hermetic.cli.visible import cut, visible
 from hermetic.errors import HermeticError, UsageError
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the former is slow to load
 
 
 def leave(command: Callable[[], int]) -> None:
@@ -20,7 +24,6 @@ def leave(command: Callable[[], int]) -> None:
     try:
         result = command()
     finally:
-        gc.freeze()  # the interpreter looks for garbage once more when it ends
         try:
             streams.flush()
         except BrokenPipeError:

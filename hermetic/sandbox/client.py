@@ -6,7 +6,6 @@ import _socket
 import contextlib
 import marshal
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -104,7 +103,8 @@ def _result(outcome: dict[str, Any]) -> Result:
 class Sandbox:
     """Runs builds. Several threads may run one each at the same time. A context manager.
 
-    The first build starts the server. When this object is closed or its process dies, all builds are killed.
+    The first build starts the server, unless it was started early. When this object is closed or its process
+    dies, all builds are killed.
     """
 
     def __init__(self) -> None:
@@ -112,6 +112,8 @@ class Sandbox:
         self._server: server.Server | None = None
         self._requests: _socket.socket | None = None
         self._identity = identity.choose()
+        if server.is_early():
+            self._start_server()  # while the first build is still being prepared, it does what it can for it
 
     def __enter__(self) -> Sandbox:
         return self
@@ -159,6 +161,8 @@ class Sandbox:
 
     def run_interactive(self, spec: SandboxSpec) -> int:
         """Run a process on this process's terminal. Returns its exit status, or 128 + n after signal n."""
+        import signal  # slow to load
+
         previous = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         try:
             result = self._start(spec, (0, 1, 2), interactive=True).wait()

@@ -60,6 +60,11 @@ def start_early(*, rebuilds: bool = False) -> None:
         _early = None
 
 
+def is_early() -> bool:
+    """Whether a server was started early and nobody has taken it."""
+    return _early is not None
+
+
 def take_or_start() -> Server:
     """The server that was started early, or another one.
 

@@ -208,7 +208,7 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     victim = Victim(spec)
     sys.argv = ["hermetic", *sys.argv[2:]]
-    from hermetic.cli.entry import main as hermetic
+    from hermetic.cli.entry import run as hermetic
 
     victim.arm()
     try:
