@@ -46,6 +46,20 @@ def test_a_finished_download_that_was_altered_is_fetched_again(tmp_path: Path, s
     assert fetcher(tmp_path).fetch(pin).read_bytes() == DATA
 
 
+def test_a_link_in_the_place_of_a_finished_download_is_replaced(tmp_path: Path, server: Server) -> None:
+    server.routes["/f"] = whole(DATA)
+    pin = pin_of(server.url("/f"))
+    waiting = fetcher(tmp_path).fetch(pin)
+    other = tmp_path / "other"
+    other.write_bytes(DATA)
+    os.utime(other, ns=(0, 0))
+    waiting.unlink()
+    waiting.symlink_to(other)
+    assert fetcher(tmp_path).fetch(pin) == waiting
+    assert not waiting.is_symlink() and waiting.read_bytes() == DATA
+    assert other.read_bytes() == DATA and other.stat().st_mtime_ns == 0
+
+
 def test_progress_tells_bytes_total_and_mirror(tmp_path: Path, server: Server) -> None:
     server.routes["/f"] = whole(DATA)
     pin = pin_of(server.url("/f"))

@@ -319,6 +319,9 @@ class _Measure(_Job[Digests]):
 
 def _is_right(path: Path, pin: Pin, stop: threading.Event) -> bool:
     """Whether a finished download is there and whole. One that is not is removed."""
+    if path.is_symlink():  # what it leads to is not ours, and must not even be touched
+        path.unlink(missing_ok=True)
+        return False
     digests = Digests()
     try:
         with os.fdopen(filesystem.opened(str(path)), "rb") as file:
