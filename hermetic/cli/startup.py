@@ -26,10 +26,9 @@ _UNUSED: Final = {
 
 
 def prepare() -> None:
-    """Set up the garbage collector of Python, and load msgspec and pathlib."""
+    """Set up the garbage collector of Python, and load pathlib and msgspec."""
     gc.set_threshold(_THRESHOLD)
-    if "urllib.parse" not in sys.modules:
-        _load_pathlib()
+    _load_pathlib()
     if "msgspec" in sys.modules:
         return
     try:
@@ -42,11 +41,7 @@ def _load_pathlib() -> None:
     """Load pathlib without `urllib.parse`, which is slower to load and has what `as_uri` alone calls."""
     late = type(sys)("urllib.parse")
     late.quote_from_bytes = _quote_from_bytes  # type: ignore[attr-defined]
-    sys.modules["urllib.parse"] = late
-    try:
-        import pathlib  # noqa: F401
-    finally:
-        del sys.modules["urllib.parse"]
+    _load("pathlib", {"urllib.parse": late})
 
 
 def _quote_from_bytes(data: bytes) -> str:
@@ -61,16 +56,21 @@ def _load_without_unused() -> None:
     It takes what it needs from `typing_extensions`, or else from `typing`, which has all of it in every
     Python that hermetic runs on. The former loads `inspect` and more, so it is absent, too.
     """
-    empty = {name: _empty(name, names) for name, names in _UNUSED.items() if name not in sys.modules}
-    hidden = {"typing_extensions": None, **empty} if "typing_extensions" not in sys.modules else empty
-    sys.modules.update(hidden)  # type: ignore[arg-type]
-    try:
-        import msgspec
-    finally:
-        for name in hidden:
-            del sys.modules[name]
+    empty = {name: _empty(name, names) for name, names in _UNUSED.items()}
+    msgspec = _load("msgspec", {"typing_extensions": None, **empty})
     for name in empty:  # so that whoever imports it gets the real one
         vars(msgspec).pop(name.removeprefix("msgspec."), None)
+
+
+def _load(name: str, instead: dict[str, object]) -> object:
+    """Load a module while others stand in for those that are not loaded yet. None: it cannot be imported."""
+    hidden = {other: module for other, module in instead.items() if other not in sys.modules}
+    sys.modules.update(hidden)  # type: ignore[arg-type]
+    try:
+        return __import__(name)
+    finally:
+        for other in hidden:
+            del sys.modules[other]
 
 
 def _empty(name: str, names: tuple[str, ...]) -> object:

@@ -100,8 +100,7 @@ def test_installers_are_sent_to_a_venv(writable: Path, tmp_path: Path) -> None:
 
 
 def test_the_store_is_intact_after_use(native: Path) -> None:
-    tree = native
     for options in (["-O"], ["-OO"]):
-        assert python(tree, *options, "-c", "import asyncio, http.server, sqlite3, xml.dom").returncode == 0
-    python(tree, "-m", "ensurepip")
-    hermetic("store", "verify", str(tree))
+        assert python(native, *options, "-c", "import asyncio, http.server, sqlite3, xml.dom").returncode == 0
+    python(native, "-m", "ensurepip")
+    hermetic("store", "verify", str(native))

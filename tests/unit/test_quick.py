@@ -78,8 +78,14 @@ def test_modules_are_loaded_without_what_hermetic_does_not_use_which_stays_impor
         [sys.executable, "-I", "-S", "-c", code, *paths], capture_output=True, text=True, check=True
     )
     loaded, real, kind, quoted = done.stdout.splitlines()
-    unused = {"uuid", "decimal", "platform", "inspect", "typing_extensions", "urllib.parse"} | {
-        "msgspec.inspect"
+    unused = {
+        "uuid",
+        "decimal",
+        "platform",
+        "inspect",
+        "typing_extensions",
+        "msgspec.inspect",
+        "urllib.parse",
     }
     assert {"msgspec", "pathlib"} <= set(loaded.split()) and not unused & set(loaded.split())
     assert real == "4 1.0 file:///a%20b"
