@@ -80,8 +80,8 @@ sed '/\/mem[a-z]*\.zig/d; /\/bcmp\.zig/d; /\/ssp\.zig/d' "$zig/lib/compiler_rt.z
     cd runtime
     for file in compiler_rt/*.zig; do
         awk 'FILENAME == "/tmp/functions" { libc[$0]; next }
-            /@export\(&__(mul|div)[sdxt]c3,/ { next }
-            /@export\(/ && match($0, /\.name = "[^"]*"/) && substr($0, RSTART + 9, RLENGTH - 10) in libc { next }
+            /@export\(&__(mul|div)[sdxt]c3,/ { print "{}"; next }
+            /@export\(/ && match($0, /\.name = "[^"]*"/) && substr($0, RSTART + 9, RLENGTH - 10) in libc { print "{}"; next }
             { print }' /tmp/functions "$file" >edited
         mv edited "$file"
     done
