@@ -1,9 +1,8 @@
-# This source tree is joined to one file by Tcl scripts, for which the one-file bootstrap of Jim Tcl is enough.
-mkdir -p /build/bin "$out/include" "$out/lib/pkgconfig"
-"$CC_FOR_BUILD" -O1 -w -DHAVE_REALPATH -o /build/bin/tclsh /build/jimtcl/autosetup/jimsh0.c
-PATH=/build/bin:$PATH
-# DELETE and UPDATE with LIMIT are a matter of the grammar: the option counts when the parser is generated, too.
-make -j1 -f main.mk TOP=. BCC="$CC_FOR_BUILD -O1 -w" TCC="$CC_FOR_BUILD" OPTS=-DSQLITE_ENABLE_UPDATE_DELETE_LIMIT sqlite3.c
+# This source tree is joined to one file by Tcl scripts, for which it brings a small Tcl. DELETE and UPDATE with LIMIT are
+# a matter of the grammar: the option counts when the parser is generated, too.
+mkdir -p "$out/include" "$out/lib/pkgconfig"
+make -j1 -f main.mk TOP=. PACKAGE_VERSION="$version" B.cc="$CC_FOR_BUILD -O1 -w" T.cc="$CC_FOR_BUILD" \
+    OPTS=-DSQLITE_ENABLE_UPDATE_DELETE_LIMIT sqlite3.c
 
 options=
 for name in ENABLE_BYTECODE_VTAB ENABLE_COLUMN_METADATA ENABLE_DBPAGE_VTAB ENABLE_DBSTAT_VTAB ENABLE_FTS3 \

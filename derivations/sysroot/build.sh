@@ -90,73 +90,11 @@ sed '/\/mem[a-z]*\.zig/d; /\/bcmp\.zig/d; /\/ssp\.zig/d' "$zig/lib/compiler_rt.z
         --cache-dir /tmp/zig --global-cache-dir /tmp/zig -femit-bin=builtins.o
 )
 
-# Multiplication and division of complex numbers (C11, annex G.5.1) by clang itself: with some ABIs it returns them in
-# another way than zig, whose runtime gives wrong results there (s390x; mips64's `long double`).
-cat >runtime/complex.c <<EOF
-#define SIGN_OF_INFINITE(x, f) __builtin_copysign##f(__builtin_isinf(x) ? 1 : 0, x)
-#define ZERO_IF_NAN(x, f) if (__builtin_isnan(x)) x = __builtin_copysign##f(0, x)
-#define DEFINE(T, f, mode)                                                                                  \\
-    T _Complex __mul##mode##c3(T a, T b, T c, T d)                                                          \\
-    {                                                                                                       \\
-        T ac = a * c, bd = b * d, ad = a * d, bc = b * c, re = ac - bd, im = ad + bc;                       \\
-        if (__builtin_isnan(re) && __builtin_isnan(im)) {                                                   \\
-            int again = 0;                                                                                  \\
-            if (__builtin_isinf(a) || __builtin_isinf(b)) {                                                 \\
-                a = SIGN_OF_INFINITE(a, f), b = SIGN_OF_INFINITE(b, f), again = 1;                          \\
-                ZERO_IF_NAN(c, f);                                                                          \\
-                ZERO_IF_NAN(d, f);                                                                          \\
-            }                                                                                               \\
-            if (__builtin_isinf(c) || __builtin_isinf(d)) {                                                 \\
-                c = SIGN_OF_INFINITE(c, f), d = SIGN_OF_INFINITE(d, f), again = 1;                          \\
-                ZERO_IF_NAN(a, f);                                                                          \\
-                ZERO_IF_NAN(b, f);                                                                          \\
-            }                                                                                               \\
-            if (!again && (__builtin_isinf(ac) || __builtin_isinf(bd) || __builtin_isinf(ad) ||             \\
-                           __builtin_isinf(bc))) {                                                          \\
-                ZERO_IF_NAN(a, f);                                                                          \\
-                ZERO_IF_NAN(b, f);                                                                          \\
-                ZERO_IF_NAN(c, f);                                                                          \\
-                ZERO_IF_NAN(d, f);                                                                          \\
-                again = 1;                                                                                  \\
-            }                                                                                               \\
-            if (again)                                                                                      \\
-                re = __builtin_inf() * (a * c - b * d), im = __builtin_inf() * (a * d + b * c);             \\
-        }                                                                                                   \\
-        return __builtin_complex(re, im);                                                                   \\
-    }                                                                                                       \\
-    T _Complex __div##mode##c3(T a, T b, T c, T d)                                                          \\
-    {                                                                                                       \\
-        T exponent = __builtin_logb##f(__builtin_fmax##f(__builtin_fabs##f(c), __builtin_fabs##f(d)));      \\
-        int n = __builtin_isfinite(exponent) ? (int)exponent : 0;                                           \\
-        c = __builtin_scalbn##f(c, -n), d = __builtin_scalbn##f(d, -n);                                     \\
-        T norm = c * c + d * d;                                                                             \\
-        T re = __builtin_scalbn##f((a * c + b * d) / norm, -n);                                             \\
-        T im = __builtin_scalbn##f((b * c - a * d) / norm, -n);                                             \\
-        if (__builtin_isnan(re) && __builtin_isnan(im)) {                                                   \\
-            if (norm == 0 && (!__builtin_isnan(a) || !__builtin_isnan(b))) {                                \\
-                T infinity = __builtin_copysign##f(__builtin_inf(), c);                                     \\
-                re = infinity * a, im = infinity * b;                                                       \\
-            } else if ((__builtin_isinf(a) || __builtin_isinf(b)) && __builtin_isfinite(c) &&               \\
-                       __builtin_isfinite(d)) {                                                             \\
-                a = SIGN_OF_INFINITE(a, f), b = SIGN_OF_INFINITE(b, f);                                     \\
-                re = __builtin_inf() * (a * c + b * d), im = __builtin_inf() * (b * c - a * d);             \\
-            } else if (exponent == __builtin_inf() && __builtin_isfinite(a) && __builtin_isfinite(b)) {     \\
-                c = SIGN_OF_INFINITE(c, f), d = SIGN_OF_INFINITE(d, f);                                     \\
-                re = 0 * (a * c + b * d), im = 0 * (b * c - a * d);                                         \\
-            }                                                                                               \\
-        }                                                                                                   \\
-        return __builtin_complex(re, im);                                                                   \\
-    }
-DEFINE(float, f, s)
-DEFINE(double, , d)
-#if __LDBL_MANT_DIG__ == 64
-DEFINE(long double, l, x)
-#elif __LDBL_MANT_DIG__ == 113
-DEFINE(long double, l, t)
-#endif
-EOF
-"$zig/zig" clang $flags -c runtime/complex.c -o runtime/complex.o
-"$zig/zig" ar rcsD "$runtime/libclang_rt.builtins.a" runtime/builtins.o runtime/complex.o
+# What zig's runtime has not, or not right, comes from C files that patches add.
+for file in compiler/*.c; do
+    "$zig/zig" clang $flags -c "$file" -o "runtime/$(basename "$file" .c).o"
+done
+"$zig/zig" ar rcsD "$runtime/libclang_rt.builtins.a" runtime/*.o
 for name in crtbegin crtend; do
     : | "$zig/zig" clang --no-default-config --target="$TARGET" $ARCH_FLAGS -fno-ident -x c -c - -o "$runtime/clang_rt.$name.o"
 done
