@@ -295,6 +295,8 @@ SYSTEMS: Final[dict[str, System]] = {
             arch="mips64",
             triple="mips64-linux-muslabi64",
             cpu="mips64r2",
+            # All code of this ABI is position-independent: the compiler would say so each time.
+            flags="-Wno-option-ignored",
             bits=64,
             endian="big",
             long_double="binary128",
@@ -314,6 +316,8 @@ SYSTEMS: Final[dict[str, System]] = {
             arch="mips64el",
             triple="mips64el-linux-muslabi64",
             cpu="mips64r2",
+            # All code of this ABI is position-independent: the compiler would say so each time.
+            flags="-Wno-option-ignored",
             bits=64,
             endian="little",
             long_double="binary128",

@@ -42,7 +42,7 @@ for file in $SOURCES; do
 done >>files
 # shellcheck disable=SC2086
 sed 'p; s,/,-,g; s/\.[cS]$/.o/' files |
-    xargs -P "$JOBS" -n 2 sh -euc '"$CC" $CFLAGS -D_GNU_SOURCE -I. -Iinclude -Isrc -I"src/$0" -c "$1" -o "$2"' "$TARGETDIR"
+    xargs -P "$JOBS" -n 2 sh -euc '"$CC" $CFLAGS -w -Wno-implicit-function-declaration -D_GNU_SOURCE -I. -Iinclude -Isrc -I"src/$0" -c "$1" -o "$2"' "$TARGETDIR"
 
 mkdir -p "$out/include" "$out/lib/pkgconfig"
 cp include/ffi.h "src/$TARGETDIR/ffitarget.h" "$out/include/"
