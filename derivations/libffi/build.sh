@@ -1,7 +1,7 @@
 # The dozen files of a target, named by the file that libffi's own configure script reads; the source tree is one from
 # before autoconf has made that script.
 host=$(sh ./config.sub "$triple")
-ac_cv_sizeof_size_t=$((BITS / 8)) HAVE_LONG_DOUBLE='' HAVE_LONG_DOUBLE_VARIANT=0 TARGET_X32=''
+ac_cv_sizeof_size_t=$((BITS / 8)) HAVE_LONG_DOUBLE='' HAVE_LONG_DOUBLE_VARIANT=0 MSVC='' TARGET_X32=''
 . ./configure.host
 : "${HAVE_LONG_DOUBLE:=$([ "$LONG_DOUBLE" = binary64 ] && echo "$HAVE_LONG_DOUBLE_VARIANT" || echo 1)}"
 

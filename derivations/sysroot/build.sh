@@ -16,9 +16,11 @@ sed -f tools/mkalltypes.sed "arch/$MUSL_ARCH/bits/alltypes.h.in" include/alltype
 sed 'p; s/__NR_/SYS_/' "arch/$MUSL_ARCH/bits/syscall.h.in" >"$prefix/include/bits/syscall.h"
 echo "#define VERSION \"$version\"" >src/internal/version.h
 
-# --- objects: a file of the architecture takes the place of the general one of the same name
+# --- objects: a file of the architecture takes the place of the general one of the same name. Old architectures of 32 bits
+# have functions for old programs, too (compat/time32): scripts that only look whether a name can be linked find it there.
 mkdir obj
-for file in src/*/*.c src/malloc/mallocng/*.c crt/*.c; do
+compat=$(sed -n 's/^COMPAT_SRC_DIRS = //p' "arch/$MUSL_ARCH/arch.mak" 2>/dev/null || true)
+for file in src/*/*.c src/malloc/mallocng/*.c ${compat:+"$compat"/*.c} crt/*.c; do
     folder=${file%/*}
     name=${file##*/}
     name=${name%.c}
