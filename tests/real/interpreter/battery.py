@@ -511,6 +511,75 @@ def ctypes_structs_by_value() -> None:
     result = libc.div(17, 5)
     assert (result.quotient, result.remainder) == (3, 2)
 
+    class WideDivision(ctypes.Structure):
+        _fields_ = (("quotient", ctypes.c_int64), ("remainder", ctypes.c_int64))
+
+    libc.lldiv.restype, libc.lldiv.argtypes = WideDivision, [ctypes.c_int64, ctypes.c_int64]
+    result = libc.lldiv(17 << 40, 5)
+    assert (result.quotient, result.remainder) == divmod(17 << 40, 5)
+
+
+@check
+def ctypes_numbers_of_all_widths() -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    buffer = ctypes.create_string_buffer(100)
+    libc.snprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p]  # the others are variable
+    wide, small, extended = ctypes.c_int64(-(2**62) - 1), ctypes.c_int(-7), ctypes.c_longdouble(0.5)
+    libc.snprintf(buffer, 100, b"%d %lld %g %Lg %lld", small, wide, ctypes.c_double(2.5), extended, wide)
+    assert buffer.value == b"-7 -4611686018427387905 2.5 0.5 -4611686018427387905", buffer.value
+    for kind, name in ((ctypes.c_double, "floor"), (ctypes.c_float, "floorf"), (ctypes.c_longdouble, "floorl")):
+        function = getattr(libc, name)
+        function.restype, function.argtypes = kind, [kind]
+        assert function(-2.5) == -3.0, name
+    libc.llabs.restype, libc.llabs.argtypes = ctypes.c_int64, [ctypes.c_int64]
+    assert libc.llabs(-(2**40)) == 2**40
+
+
+@check
+def ctypes_callbacks_take_and_give_everything() -> None:
+    import ctypes
+
+    class Point(ctypes.Structure):
+        _fields_ = (("x", ctypes.c_double), ("tag", ctypes.c_int8), ("y", ctypes.c_float))
+
+    class Large(ctypes.Structure):
+        _fields_ = (("words", ctypes.c_int64 * 5),)
+
+    prototype = ctypes.CFUNCTYPE(
+        ctypes.c_double, ctypes.c_int8, ctypes.c_double, Point, Large, ctypes.c_float, ctypes.c_int64, ctypes.c_uint16
+    )
+
+    seen = []
+
+    @prototype
+    def callback(small, real, point, large, single, wide, unsigned):
+        seen.append((small, real, point.x, point.tag, point.y, sum(large.words), single, wide, unsigned))
+        return real + point.x
+
+    # A pointer to the function is called as C calls it: arguments are written, read, and the result travels back.
+    function = prototype(ctypes.cast(callback, ctypes.c_void_p).value)
+    large = Large((ctypes.c_int64 * 5)(1, 2, 3, 4, 2**40))
+    assert function(-3, 0.25, Point(0.5, 5, 1.5), large, 2.0, 7 << 32, 65535) == 0.75
+    assert seen == [(-3, 0.25, 0.5, 5, 1.5, 2**40 + 10, 2.0, 7 << 32, 65535)], seen
+    many = [ctypes.CFUNCTYPE(ctypes.c_int)(lambda i=i: i) for i in range(3000)]  # more than a page of them
+    assert [f() for f in many] == list(range(3000))
+
+
+@check
+def ctypes_times_have_64_bits() -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    libc.time.restype = ctypes.c_int64
+    assert abs(libc.time(None) - time.time()) < 100
+    moment = (ctypes.c_int64 * 2)()
+    assert libc.clock_gettime(0, moment) == 0 and abs(moment[0] - time.time()) < 100
+    libc.gmtime.restype = ctypes.POINTER(ctypes.c_int)
+    year = libc.gmtime(ctypes.byref(ctypes.c_int64(2**33)))[5]
+    assert year == 2242 - 1900, year
+
 
 # --- terminals
 
