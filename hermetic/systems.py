@@ -26,7 +26,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
         long_double: format of C's `long double`.
         clang: clang's triple (`--target`). zig: the triple of `zig build-obj`.
         musl: the name of its directory in musl's sources. kernel: that of its headers in the compiler's seed.
-        openssl: the target of OpenSSL's Configure. libffi: the name of its directory in libffi's sources.
+        openssl: the target of OpenSSL's Configure.
         qemu: the user-mode emulator that runs its programs elsewhere.
         uname: the values of `uname -m` on machines that run its programs natively.
         oci_arch, oci_variant: its platform in container images; the variant may be empty.
@@ -47,7 +47,6 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     musl: str
     kernel: str
     openssl: str
-    libffi: str
     qemu: str
     uname: tuple[str, ...]
     oci_arch: str
@@ -83,7 +82,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="x86_64",
             kernel="x86",
             openssl="linux-x86_64",
-            libffi="x86",
             qemu="qemu-x86_64",
             uname=("x86_64",),
             oci_arch="amd64",
@@ -104,7 +102,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="aarch64",
             kernel="aarch64",
             openssl="linux-aarch64",
-            libffi="aarch64",
             qemu="qemu-aarch64",
             uname=("aarch64", "arm64"),
             oci_arch="arm64",
@@ -124,7 +121,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="x86_64",
             kernel="x86",
             openssl="linux-x86_64",
-            libffi="x86",
             qemu="qemu-x86_64",
             uname=("x86_64",),
             oci_arch="amd64",
@@ -145,7 +141,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="i386",
             kernel="x86",
             openssl="linux-x86",
-            libffi="x86",
             qemu="qemu-i386",
             uname=("i686", "i586", "x86_64"),
             oci_arch="386",
@@ -165,7 +160,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="arm",
             kernel="arm",
             openssl="linux-armv4",
-            libffi="arm",
             qemu="qemu-arm",
             uname=("armv7l", "armv8l"),
             oci_arch="arm",
@@ -186,7 +180,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="arm",
             kernel="arm",
             openssl="linux-armv4",
-            libffi="arm",
             qemu="qemu-arm",
             uname=("armv5tel", "armv5tejl", "armv6l", "armv7l", "armv8l"),
             oci_arch="arm",
@@ -206,7 +199,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="riscv64",
             kernel="riscv",
             openssl="linux64-riscv64",
-            libffi="riscv",
             qemu="qemu-riscv64",
             uname=("riscv64",),
             oci_arch="riscv64",
@@ -225,7 +217,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="riscv32",
             kernel="riscv",
             openssl="linux32-riscv32",
-            libffi="riscv",
             qemu="qemu-riscv32",
             uname=("riscv32",),
             oci_arch="riscv",
@@ -245,7 +236,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="powerpc64",
             kernel="powerpc",
             openssl="linux-ppc64le",
-            libffi="powerpc",
             qemu="qemu-ppc64le",
             uname=("ppc64le",),
             oci_arch="ppc64le",
@@ -265,7 +255,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="powerpc64",
             kernel="powerpc",
             openssl="linux-ppc64",
-            libffi="powerpc",
             qemu="qemu-ppc64",
             uname=("ppc64",),
             oci_arch="ppc64",
@@ -284,7 +273,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="s390x",
             kernel="s390x",
             openssl="linux64-s390x",
-            libffi="s390",
             qemu="qemu-s390x",
             uname=("s390x",),
             oci_arch="s390x",
@@ -305,7 +293,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="mips64",
             kernel="mips",
             openssl="linux64-mips64",
-            libffi="mips",
             qemu="qemu-mips64",
             uname=("mips64",),
             oci_arch="mips64",
@@ -326,7 +313,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="mips64",
             kernel="mips",
             openssl="linux64-mips64",
-            libffi="mips",
             qemu="qemu-mips64el",
             uname=("mips64",),
             oci_arch="mips64le",
@@ -345,7 +331,6 @@ SYSTEMS: Final[dict[str, System]] = {
             musl="loongarch64",
             kernel="loongarch",
             openssl="linux64-loongarch64",
-            libffi="loongarch64",
             qemu="qemu-loongarch64",
             uname=("loongarch64",),
             oci_arch="loong64",

@@ -1,6 +1,7 @@
 # This source tree is joined to one file by Tcl scripts, for which it brings a small Tcl. DELETE and UPDATE with LIMIT are
 # a matter of the grammar: the option counts when the parser is generated, too.
 mkdir -p "$out/include" "$out/lib/pkgconfig"
+: >sqlite_cfg.h # what its configure script would find out stands in the options below
 make -j1 -f main.mk TOP=. PACKAGE_VERSION="$version" B.cc="$CC_FOR_BUILD -O1 -w" T.cc="$CC_FOR_BUILD" \
     OPTS=-DSQLITE_ENABLE_UPDATE_DELETE_LIMIT sqlite3.c
 
