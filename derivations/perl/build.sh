@@ -7,7 +7,7 @@ make miniperl lib/Config.pm
 mkdir -p "$out/bin" "$out/lib/File"
 cp miniperl "$out/bin/"
 cp -r lib/. dist/Carp/lib/. dist/Exporter/lib/. dist/constant/lib/. dist/PathTools/lib/. cpan/File-Path/lib/. \
-    cpan/Getopt-Long/lib/. cpan/Text-ParseWords/lib/. cpan/parent/lib/. dist/base/lib/. dist/FindBin/lib/. "$out/lib/"
+    cpan/Getopt-Long/lib/. cpan/Math-BigInt/lib/. cpan/bignum/lib/. cpan/Text-ParseWords/lib/. cpan/parent/lib/. dist/base/lib/. dist/FindBin/lib/. "$out/lib/"
 cp dist/PathTools/Cwd.pm "$out/lib/"
 rm -rf "$out/lib/unicore" "$out/lib/perl5db.pl" "$out/lib/buildcustomize.pl"
 find "$out/lib" \( -name '*.t' -o -name '*.pod' \) -exec rm -f {} +
@@ -48,8 +48,9 @@ EOF
 cat >"$out/lib/Scalar/Util.pm" <<'EOF'
 package Scalar::Util;
 use Exporter 'import';
-our @EXPORT_OK = qw(blessed);
+our @EXPORT_OK = qw(blessed refaddr);
 sub blessed { return ref $_[0] && UNIVERSAL::can($_[0], 'can') ? ref $_[0] : undef }
+sub refaddr { require overload; return ref $_[0] ? hex((overload::StrVal($_[0]) =~ /\(0x([0-9a-f]+)\)$/)[0]) : undef }
 1;
 EOF
 cat >"$out/lib/File/Glob.pm" <<'EOF'
