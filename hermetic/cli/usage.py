@@ -75,6 +75,30 @@ def substitute_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(command)
 
 
+def all_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--all`, of every command that takes targets of recipes for every system; see `asked`."""
+    option = click.option(
+        "--all",
+        "every",
+        is_flag=True,
+        help="Take NAME or NAME-VERSION for every system. Default: the recipes of `hermetic targets`.",
+    )
+    return option(command)
+
+
+def asked(ctx: click.Context, targets: tuple[str, ...], every: bool) -> tuple[str, ...]:
+    """The targets that a command is to work on.
+
+    Raises:
+        UsageError: none is named and not `every` one is asked for; or a name is wrong.
+    """
+    if every:
+        return tuple(ctx.obj.for_all_systems(targets))
+    if not targets:
+        raise UsageError(f"{_typed(ctx)} needs a TARGET", hint=_usage(ctx))
+    return targets
+
+
 def explained(error: click.ClickException) -> HermeticError:
     """What click found wrong, in our words."""
     if isinstance(error, click.BadOptionUsage):

@@ -11,7 +11,7 @@ import msgspec
 from hermetic.cli import verdicts
 from hermetic.cli.display import display
 from hermetic.cli.output import write_json
-from hermetic.cli.usage import jobs_option, substitute_option, whole_number
+from hermetic.cli.usage import all_option, asked, jobs_option, substitute_option, whole_number
 from hermetic.errors import NotReproducible, UsageError
 from hermetic.filesystem import translated
 from hermetic.project.worktree import LOCK_FILE
@@ -22,6 +22,7 @@ from hermetic.verify.verdict import Report
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="TARGET...")
+@all_option
 @click.option("--closure", is_flag=True, help="Rebuild everything below TARGET, too.")
 @click.option(
     "--rounds",
@@ -52,10 +53,11 @@ from hermetic.verify.verdict import Report
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @substitute_option
-@click.pass_obj
+@click.pass_context
 def command(
-    session: Session,
+    ctx: click.Context,
     targets: tuple[str, ...],
+    every: bool,
     closure: bool,
     rounds: int,
     jobs: int | None,
@@ -79,13 +81,14 @@ def command(
     \b
     hermetic verify zlib-aarch64
     hermetic verify --closure cpython-x86_64 cpython-aarch64
+    hermetic verify --all                         every system's interpreter
     """
     if list_perturbations:
         for name, text in NAMES.items():
             click.echo(f"{name:10} {text}")
         return
-    if not targets:
-        raise UsageError("verify needs a TARGET", hint="usage: hermetic verify [OPTIONS] TARGET...")
+    session: Session = ctx.obj
+    targets = asked(ctx, targets, every)
     on = choose(perturb, no_perturb)
     if report_file is not None and not Path(report_file).absolute().parent.is_dir():
         raise UsageError(f"--report {report_file}: no such directory")

@@ -90,15 +90,19 @@ class Evaluator:
         Raises:
             UsageError: no such recipe, version or system, with the nearest there is.
         """
+        return self._checked(self.read_target(text))
+
+    def read_target(self, text: str) -> Target:
+        """The same, whether the recipe is made for the system or not."""
         rest, named = split_system(text)
         system = named or BUILD_SYSTEM
         if rest in self.known:
-            return self._checked(Target(text, rest, system))
+            return Target(text, rest, system)
         for name in sorted(self.names, key=len, reverse=True):
             if rest.startswith(f"{name}-"):
                 source, version = self.recipe(name).source, rest.removeprefix(f"{name}-")
                 if source and version in self.lock.sources.get(source, {}):
-                    return self._checked(Target(text, name, system, {source: version}))
+                    return Target(text, name, system, {source: version})
         raise self._unknown_target(text, rest)
 
     def _checked(self, target: Target) -> Target:

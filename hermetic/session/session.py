@@ -13,6 +13,7 @@ from hermetic.errors import UsageError
 from hermetic.project import worktree
 from hermetic.session.opened import Opened
 from hermetic.session.outcome import Failure, Output, Pending, Realized
+from hermetic.store.layout import Layout
 
 if TYPE_CHECKING:
     from hermetic.derivation.graph import Work
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hermetic.realize.events import Listener
     from hermetic.realize.settings import Settings
     from hermetic.realize.substituter import Offer
+    from hermetic.session.targets import TargetInfo
     from hermetic.sources import update
     from hermetic.store.leftovers import Leftovers
     from hermetic.store.published import Agreement
@@ -39,6 +41,37 @@ class Session(Opened):
     The project's files are read once for each revision: a session does not see later edits. What it realizes
     is kept from collection until it is closed. Use it from one thread at a time.
     """
+
+    # -- what there is
+
+    def targets(self, names: Iterable[str] = ()) -> list[TargetInfo]:
+        """The targets of recipes for every system and pinned version, and what is known of each.
+
+        Args:
+            names: `NAME`, or `NAME-VERSION` for one version; none for the recipes with a main program that
+                are made for more than the build system.
+
+        Raises:
+            UsageError: a name is unknown or names a system.
+            RecipeError, LockError: the project's files are not valid.
+        """
+        from hermetic.session import targets
+
+        found = targets.known(self, names)
+        if not Layout(self.store_path).exists():
+            return found
+        objects = [self._there(self.instantiate(info.target).graph.root) or "" for info in found]
+        return [msgspec.structs.replace(i, object=name) for i, name in zip(found, objects, strict=True)]
+
+    def for_all_systems(self, names: Iterable[str] = ()) -> list[str]:
+        """Targets of recipes in one version, one for each system that they are made for.
+
+        Args:
+            names: as in `targets`, but `NAME` is for the default version alone.
+        """
+        from hermetic.session import targets
+
+        return targets.for_all_systems(self, names)
 
     # -- realizing
 
