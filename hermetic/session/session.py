@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from hermetic.gc.plan import Options as GcOptions
     from hermetic.gc.plan import Plan
     from hermetic.project.lock import Lock
+    from hermetic.project.pin import Pin
     from hermetic.realize.engine import Outcome
     from hermetic.realize.events import Listener
     from hermetic.realize.settings import Settings
     from hermetic.realize.substituter import Offer
     from hermetic.session.targets import TargetInfo
-    from hermetic.sources import update
+    from hermetic.sources import offers, update
     from hermetic.store.leftovers import Leftovers
     from hermetic.store.published import Agreement
     from hermetic.store.records import Published
@@ -406,28 +407,50 @@ class Session(Opened):
             update.save(self.root / worktree.LOCK_FILE, new)
         return locks.diff(old, new)
 
-    def check_lock(self, names: Collection[str] = (), *, tell: Callable[[update.Report], None]) -> None:
-        """Download sources from every mirror and compare.
+    def check_lock(
+        self,
+        names: Collection[str] = (),
+        *,
+        tell: Callable[[update.Report], None],
+        tell_newer: Callable[[offers.Survey], None] = lambda survey: None,
+    ) -> None:
+        """Download sources from every mirror and compare; and ask the mirrors for newer versions.
 
         Args:
-            names: of the sources; none for all. tell: called with what each mirror serves.
+            names: of the sources; none for all.
+            tell: called with what each mirror serves.
+            tell_newer: called for each source with what its mirrors list. Newer versions are no error.
 
         Raises:
             HashMismatch: a mirror serves other bytes than are pinned.
             LockError: a source has no mirror that answers, or the lock is not valid.
         """
-        from hermetic.sources import update
+        from hermetic.sources import offers, update
         from hermetic.sources.fetch import Fetcher
 
+        pins = self.pins(names)
+        fetcher = Fetcher(self.store.layout.downloads)
+        reports = []
+        for report in update.check(pins, fetcher):
+            tell(report)
+            reports.append(report)
+        for pin in pins:
+            tell_newer(offers.survey(pin, fetcher))
+        update.conclude(reports)
+
+    def pins(self, names: Collection[str] = ()) -> list[Pin]:
+        """What the lock pins of some sources, by name and version.
+
+        Args:
+            names: of the sources; none for all.
+
+        Raises:
+            LockError: one is not pinned, or the lock is not valid.
+        """
         lock = self.lock
         for name in names:
             lock.pin(name)  # an unknown name is an error, with a suggestion
-        pins = [pin for pin in lock.pins() if not names or pin.name in names]
-        reports = []
-        for report in update.check(pins, Fetcher(self.store.layout.downloads)):
-            tell(report)
-            reports.append(report)
-        update.conclude(reports)
+        return [pin for pin in lock.pins() if not names or pin.name in names]
 
     # -- collecting garbage
 
