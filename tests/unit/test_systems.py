@@ -24,9 +24,9 @@ def row(arch: str, uname: str, *, endian: str = "little", bits: int = 64) -> Sys
 
 
 ROWS = (
+    row("x86_64_v3", "x86_64"),
     row("x86_64", "x86_64"),
     row("aarch64", "aarch64 arm64"),
-    row("x86_64_v3", "x86_64"),
     row("i386", "i686 i586 x86_64", bits=32),
     row("armel", "armv5tel armv5tejl armv6l armv7l armv8l", bits=32),
     row("armhf", "armv7l armv8l", bits=32),
