@@ -9,7 +9,7 @@ import msgspec
 
 from hermetic.cli.display import display
 from hermetic.cli.output import write_json
-from hermetic.cli.usage import all_option, asked, jobs_option, substitute_option
+from hermetic.cli.usage import all_option, asked, jobs_option, keep_going_option, substitute_option
 from hermetic.errors import HermeticError
 from hermetic.session import Session
 from hermetic.session.outcome import Output
@@ -19,9 +19,7 @@ from hermetic.session.outcome import Output
 @click.argument("targets", nargs=-1, metavar="TARGET...")
 @all_option
 @jobs_option
-@click.option(
-    "-k", "--keep-going", is_flag=True, help="After a failure, continue with what does not depend on it."
-)
+@keep_going_option
 @click.option(
     "--keep-failed", is_flag=True, help="Keep the work directory of a build that fails, for `hermetic shell`."
 )

@@ -61,6 +61,17 @@ def jobs_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(command)
 
 
+def keep_going_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--keep-going`, of commands that work on many targets."""
+    option = click.option(
+        "-k",
+        "--keep-going",
+        is_flag=True,
+        help="After a failure, continue with what does not depend on it.",
+    )
+    return option(command)
+
+
 def substitute_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--substitute DIR`, of every command that may build; as a tuple of paths."""
     option = click.option(

@@ -11,7 +11,14 @@ import msgspec
 from hermetic.cli import verdicts
 from hermetic.cli.display import display
 from hermetic.cli.output import write_json
-from hermetic.cli.usage import all_option, asked, jobs_option, substitute_option, whole_number
+from hermetic.cli.usage import (
+    all_option,
+    asked,
+    jobs_option,
+    keep_going_option,
+    substitute_option,
+    whole_number,
+)
 from hermetic.errors import NotReproducible, UsageError
 from hermetic.filesystem import translated
 from hermetic.project.worktree import LOCK_FILE
@@ -33,6 +40,7 @@ from hermetic.verify.verdict import Report
     help="Rebuild each of them N times.",
 )
 @jobs_option
+@keep_going_option
 @click.option("--perturb", multiple=True, metavar="NAME", help="Vary only this condition (repeatable).")
 @click.option("--no-perturb", multiple=True, metavar="NAME", help="Vary all but this condition (repeatable).")
 @click.option("--keep", metavar="DIR", help="If outputs differ, leave both in DIR.")
@@ -61,6 +69,7 @@ def command(
     closure: bool,
     rounds: int,
     jobs: int | None,
+    keep_going: bool,
     perturb: tuple[str, ...],
     no_perturb: tuple[str, ...],
     keep: str | None,
@@ -76,7 +85,7 @@ def command(
 
     Each condition (--list-perturbations) is one that must not change the output: place, clock, host name ...
 
-    Exit codes: 0 the same bytes, 104 an output differs, 100 a rebuild failed.
+    Exit codes: 0 the same bytes, 104 an output differs, 100 a build or rebuild failed.
 
     \b
     hermetic verify zlib-aarch64
@@ -105,6 +114,7 @@ def command(
             closure=closure,
             rounds=rounds,
             jobs=jobs,
+            keep_going=keep_going,
             perturb=on.on,
             keep=keep or ("verify-differences" if diffoscope else None),
             substitute=substitute,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hermetic.errors import UsageError
+from hermetic.errors import HermeticError, UsageError
 from hermetic.project import worktree
 from hermetic.session.opened import Opened
 from hermetic.session.outcome import Failure, Output, Pending, Realized
@@ -167,7 +167,7 @@ class Session(Opened):
         instance = self.instantiate(target)
         needed = inputs_of(instance.graph[instance.graph.root])
         settings = Settings(jobs=jobs, substitute=tuple(substitute))
-        objects = self._realize_derivations([instance], needed, settings, listener)
+        objects, _ = self._realize_derivations([instance], needed, settings, listener)
         return {drv_id: self.store.path(name) for drv_id, name in objects.items()}
 
     def command_line(
@@ -228,16 +228,17 @@ class Session(Opened):
         wanted: Iterable[str],
         settings: Settings,
         listener: Listener | None,
-    ) -> dict[str, str]:
-        """Realize some derivations of targets' graphs; derivation id to store object."""
+    ) -> tuple[dict[str, str], dict[str, HermeticError]]:
+        """Realize some derivations of targets' graphs: by id, their store objects, and why others failed."""
         wanted = list(wanted)
         there = {drv_id: found for drv_id in wanted if (found := self._there(drv_id)) is not None}
         if len(there) == len(set(wanted)):
-            return there
+            return there, {}
         from hermetic.derivation import graph
 
         work = msgspec.structs.replace(graph.merge(instances), roots={drv_id: drv_id for drv_id in wanted})
-        return self._run(work, settings, listener).objects
+        outcome = self._run(work, settings, listener)
+        return outcome.objects, outcome.failures
 
     def _run(self, work: Work, settings: Settings, listener: Listener | None) -> Outcome:
         from hermetic.realize import run
@@ -285,6 +286,7 @@ class Session(Opened):
         closure: bool = False,
         rounds: int = 1,
         jobs: int | None = None,
+        keep_going: bool = False,
         perturb: Collection[str] | None = None,
         keep: str | os.PathLike[str] | None = None,
         substitute: Iterable[Path] = (),
@@ -296,6 +298,7 @@ class Session(Opened):
             closure: every build below the targets, too.
             rounds: how often each is rebuilt.
             jobs: cores to use; None for all.
+            keep_going: if something cannot be built, which is a verdict then, verify the rest.
             perturb: which conditions vary (`hermetic.verify.perturb.NAMES`); None for all.
             keep: directory in which both trees of what differs are left; None to leave nothing.
             substitute: as in `realize`: where the outputs that are verified may come from.
@@ -305,13 +308,14 @@ class Session(Opened):
             a verdict for each rebuild. A rebuild that differs or fails is a verdict, not an error.
 
         Raises:
-            HermeticError: a target cannot be realized, or there is nothing to rebuild.
+            HermeticError: a target cannot be realized (unless `keep_going`), or there is nothing to rebuild.
         """
         from hermetic.derivation import graph
+        from hermetic.derivation.value import inputs_of
         from hermetic.realize.settings import Settings
         from hermetic.verify import perturb as perturbing
         from hermetic.verify.rebuild import Rebuilder
-        from hermetic.verify.verdict import Report
+        from hermetic.verify.verdict import Report, unbuilt
 
         varied = perturbing.Perturbations() if perturb is None else perturbing.exactly(perturb)
         instances = self.instances(targets)
@@ -325,11 +329,13 @@ class Session(Opened):
                 hint="fetched and unpacked sources are verified by their hashes in flake-like.lock",
             )
         everything = graph.closure(work.derivations, builds)
-        settings = Settings(jobs=jobs, substitute=tuple(substitute))
-        objects = self._realize_derivations(instances, everything, settings, listener)
+        settings = Settings(jobs=jobs, keep_going=keep_going, substitute=tuple(substitute))
+        objects, failures = self._realize_derivations(instances, everything, settings, listener)
+        needed = {d: {d, *inputs_of(step.derivation)} for d, step in builds.items()}
+        missing = [d for d in builds if not needed[d] <= objects.keys()]
         rebuilder = Rebuilder(
             self.store,
-            builds,
+            {d: step for d, step in builds.items() if d not in missing},
             objects,
             varied,
             listener or (lambda event: None),
@@ -337,6 +343,8 @@ class Session(Opened):
             keep=Path(keep).absolute() if keep is not None else None,
         )
         verdicts = rebuilder.run(rounds, lambda verdict: None)
+        for d in missing:
+            verdicts.append(unbuilt(builds[d], graph.closure(work.derivations, [d]), failures))
         return Report(", ".join(work.roots), tuple(sorted(varied.on)), tuple(verdicts))
 
     def accept(self, report: Report) -> list[str]:

@@ -90,6 +90,31 @@ def test_all_systems_are_verified(two: Project) -> None:
     assert {v["status"] for v in report["verdicts"]} == {"reproducible"}
 
 
+def test_what_cannot_be_built_keeps_others_from_being_verified_unless_they_shall_go_on(two: Project) -> None:
+    two.recipe("base", '[ "$arch" != x86_64 ]; : > "$out/x"')
+    two.edit("derivations/app/recipe.toml", 'source = "app"', 'source = "app"\nhost-inputs = ["base"]')
+    one = ("--perturb", "umask")
+    stopped = two.run("verify", "--all", *one)
+    assert (stopped.code, stopped.out) == (100, "")
+    ran = two.run("verify", "--all", "--keep-going", *one, "--report", str(two.root / "report.md"))
+    assert ran.code == 100
+    assert "app-1.0 (x86_64): NOT BUILT\n    base-1 (x86_64): " in ran.out
+    assert "app-1.0 (aarch64): the same bytes" in ran.out
+    others = f"{len(SYSTEMS) - 1} rebuild"
+    assert f"not built, and so not verified: app-1.0 (x86_64); {others}" in ran.err
+    report = (two.root / "report.md").read_text()
+    assert "| app-1.0 (x86_64) | 0 of 1 |  | **not built** |" in report
+    assert f"{len(SYSTEMS) - 1} of {len(SYSTEMS) - 1} rebuilds gave the same bytes" in report
+
+
+def test_where_nothing_can_be_built_nothing_is_verified(two: Project) -> None:
+    two.edit("derivations/app/build.sh", "cat", "false; cat")
+    ran = two.run("verify", "--all", "-k")
+    assert ran.code == 100
+    assert ran.out.count("NOT BUILT") == len(SYSTEMS)
+    assert "rebuild" not in ran.err
+
+
 @pytest.mark.parametrize("command", ["realize", "verify"])
 @pytest.mark.parametrize(
     ("args", "words"),
