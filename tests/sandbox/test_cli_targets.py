@@ -35,10 +35,18 @@ def test_targets_are_listed_for_each_system_and_version(two: Project) -> None:
 
 
 def test_the_columns_of_the_list_are_aligned(two: Project) -> None:
-    head, *rows = two.ok("targets").out.splitlines()
-    for title, value in (("triple", "-linux-musl"), ("bits", "64"), ("content hash", "not verified")):
-        column = head.index(title)
-        assert all(row[column - 1] == " " and row[column] != " " and value in row[column:] for row in rows)
+    head, *rows = two.ok("targets", "app-2.0").out.splitlines()
+    for row, system in zip(rows, SYSTEMS.values(), strict=True):
+        for title, value in (
+            ("version", "2.0"),
+            ("triple", system.triple),
+            ("CPU", system.cpu),
+            ("bytes", system.endian),
+            ("bits", str(system.bits)),
+            ("content hash", "not verified"),
+        ):
+            at = head.index(title)
+            assert f"  {value}  " in f"{row[at - 2 :]}  "[: len(value) + 4], row
 
 
 def test_what_is_in_the_store_is_marked(two: Project) -> None:
