@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hermetic.realize.events import Event, Listener
     from hermetic.session.outcome import Failure, Output, Pending, Realized
     from hermetic.session.session import Session
+    from hermetic.session.targets import TargetInfo
     from hermetic.verify.verdict import Report, Verdict
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Realized",
     "Report",
     "Session",
+    "TargetInfo",
     "Verdict",
 ]
 
@@ -39,6 +41,7 @@ _MODULES = {
     "Realized": "session.outcome",
     "Report": "verify.verdict",
     "Session": "session.session",
+    "TargetInfo": "session.targets",
     "Verdict": "verify.verdict",
 }
 

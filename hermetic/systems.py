@@ -356,6 +356,54 @@ def named(name: str) -> System:
     raise KeyError(name)
 
 
-def running_on(machine: str) -> list[System]:
-    """The systems whose programs run natively where `uname -m` says `machine`."""
-    return [s for s in SYSTEMS.values() if machine in s.uname]
+# What `/proc/cpuinfo` lists of a machine that runs a system's programs, where its `uname` does not say so.
+_NEEDED: Final[dict[str, frozenset[str]]] = {
+    "x86_64_v3": frozenset((
+        "abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "lahf_lm", "movbe", "pni", "popcnt",
+        "sse4_1", "sse4_2", "ssse3", "xsave",
+    )),
+    "i386": frozenset(("sse2",)),
+    "armhf": frozenset(("vfpv3",)),
+}  # fmt: skip
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What a machine tells of itself.
+
+    Attributes:
+        uname: what `uname -m` says. It may be the same for two byte orders and for several CPUs.
+        endian: byte order.
+        bits: widths of a pointer of programs that its kernel is known to run.
+        features: what its CPU can do, in the kernel's words; see `features`.
+    """
+
+    uname: str
+    endian: str
+    bits: frozenset[int]
+    features: frozenset[str] = frozenset()
+
+
+def features(cpuinfo: str) -> frozenset[str]:
+    """What a CPU can do, from `/proc/cpuinfo`: the values of its first `flags` (x86) or `Features` (ARM)."""
+    for line in cpuinfo.splitlines():
+        word, colon, values = line.partition(":")
+        if colon and word.strip() in ("flags", "Features"):
+            return frozenset(values.split())
+    return frozenset()
+
+
+def running_on(machine: Machine) -> list[System]:
+    """The systems whose programs run natively on a machine, its own system first.
+
+    Its own is the one whose first `uname` it has, and of several, the one for the oldest CPU.
+    """
+    found = [s for s in SYSTEMS.values() if _runs(s, machine)]
+    return sorted(found, key=lambda s: (s.uname.index(machine.uname), len(_NEEDED.get(s.arch, ()))))
+
+
+def _runs(system: System, machine: Machine) -> bool:
+    if machine.uname not in system.uname or machine.endian != system.endian:
+        return False
+    # The first value is that of the system's own kernels; others run its programs only if they are built to.
+    fits = machine.uname == system.uname[0] or system.bits in machine.bits
+    return fits and _NEEDED.get(system.arch, frozenset()) <= machine.features

@@ -12,15 +12,23 @@ from hermetic.project.worktree import LOCK_FILE
 from hermetic.session import Session
 
 if TYPE_CHECKING:
+    from hermetic.sources.offers import Survey
     from hermetic.sources.update import Report
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("--check", is_flag=True, help="Download every source from every mirror and compare its hashes.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Download every source from every mirror and compare its hashes; then list newer versions.",
+)
+@click.option("--offline", is_flag=True, help="With --check: ask no mirror, only read flake-like.lock.")
 @click.option("--update", metavar="NAME", help="Pin another version of a source, and make it the default.")
 @click.option(
-    "--to", metavar="VERSION", help="With --update: the version. Default: the newest that a mirror lists."
+    "--to",
+    metavar="VERSION",
+    help="With --update: the version. Default: the newest of its line that a mirror lists.",
 )
 @click.option(
     "--mirror", multiple=True, metavar="ADDRESS", help="With --update: where to download it (repeatable)."
@@ -30,11 +38,16 @@ def command(
     session: Session,
     names: tuple[str, ...],
     check: bool,
+    offline: bool,
     update: str | None,
     to: str | None,
     mirror: tuple[str, ...],
 ) -> None:
     """List, check or update the sources that flake-like.lock pins. Without options: list them.
+
+    The newer versions that --check lists are a report: they do not change the exit code. Versions before a
+    release do not count, nor do those of other lines (for cpython 3.13.5, only 3.13.x). A source of which no
+    mirror lists versions is named with the reasons.
 
     \b
     hermetic lock --check                         all sources, all mirrors
@@ -45,8 +58,13 @@ def command(
         raise UsageError("--check and --update cannot be used together")
     if (to or mirror) and not update:
         raise UsageError("--to and --mirror need --update NAME")
-    if check:
-        session.check_lock(names, tell=_tell)
+    if offline and not check:
+        raise UsageError("--offline needs --check")
+    if offline:
+        session.pins(names)
+        _note(f"{LOCK_FILE} is valid; offline: mirrors are neither compared nor asked for newer versions")
+    elif check:
+        session.check_lock(names, tell=_tell, tell_newer=_tell_newer)
     elif update:
         changes = session.update_lock(update, to=to, mirrors=mirror, note=_note)
         for line in changes or [f"{LOCK_FILE} is up to date"]:
@@ -61,6 +79,16 @@ def command(
 
 def _tell(report: Report) -> None:
     click.echo(f"{report.pin.name} {report.pin.version}  {report.mirror}: {report.problem or 'ok'}")
+
+
+def _tell_newer(survey: Survey) -> None:
+    what = f"{survey.pin.name} {survey.pin.version}"
+    for offer in survey.newer:
+        click.echo(f"{what}: {offer.version} is offered by {offer.spec}")
+    if not survey.offers:
+        click.echo(f"{what}: no mirror lists versions")
+        for mirror, problem in survey.problems.items():
+            click.echo(f"    {mirror}: {problem}")
 
 
 def _note(line: str) -> None:

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "tree": ("tree", "Print what a target is built from, as a tree."),
     "why-depends": ("why_depends", "Say why one target depends on another."),
     "diff": ("diff", "Say why the builds of two targets differ."),
+    "targets": ("targets", "List what can be built: recipes, systems and versions, with their hashes."),
     "seeds": ("seeds", "List the prebuilt binaries that are trusted."),
     "lock": ("lock", "List, check or update the pinned sources (flake-like.lock)."),
     "verify": ("verify", "Rebuild targets under varied conditions and compare bit for bit."),

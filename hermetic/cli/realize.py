@@ -9,18 +9,17 @@ import msgspec
 
 from hermetic.cli.display import display
 from hermetic.cli.output import write_json
-from hermetic.cli.usage import jobs_option, substitute_option
+from hermetic.cli.usage import all_option, asked, jobs_option, keep_going_option, substitute_option
 from hermetic.errors import HermeticError
 from hermetic.session import Session
 from hermetic.session.outcome import Output
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.argument("targets", nargs=-1, metavar="TARGET...")
+@all_option
 @jobs_option
-@click.option(
-    "-k", "--keep-going", is_flag=True, help="After a failure, continue with what does not depend on it."
-)
+@keep_going_option
 @click.option(
     "--keep-failed", is_flag=True, help="Keep the work directory of a build that fails, for `hermetic shell`."
 )
@@ -37,10 +36,11 @@ from hermetic.session.outcome import Output
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show the output of builds while they run.")
 @substitute_option
-@click.pass_obj
+@click.pass_context
 def command(
-    session: Session,
+    ctx: click.Context,
     targets: tuple[str, ...],
+    every: bool,
     jobs: int | None,
     keep_going: bool,
     keep_failed: bool,
@@ -58,7 +58,10 @@ def command(
     \b
     hermetic realize cpython-aarch64
     hermetic realize cpython-3.13.15-x86_64 -o result
+    hermetic realize --all --keep-going           every system's interpreter
     """
+    session: Session = ctx.obj
+    targets = asked(ctx, targets, every)
     if dry_run:
         _print_plan(session, targets, substitute)
         return

@@ -28,7 +28,8 @@ def command(
 ) -> None:
     """Build TARGET if necessary, and run its main program with ARGUMENTS (write them after --).
 
-    A program for another architecture runs under the qemu that the project pins.
+    A program that this machine cannot run by itself runs under the qemu that the project pins. A TARGET that
+    names no architecture is for this machine.
 
     \b
     hermetic run cpython-aarch64 -- -c "import platform; print(platform.machine())"

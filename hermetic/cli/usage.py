@@ -61,6 +61,17 @@ def jobs_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(command)
 
 
+def keep_going_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--keep-going`, of commands that work on many targets."""
+    option = click.option(
+        "-k",
+        "--keep-going",
+        is_flag=True,
+        help="After a failure, continue with what does not depend on it.",
+    )
+    return option(command)
+
+
 def substitute_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--substitute DIR`, of every command that may build; as a tuple of paths."""
     option = click.option(
@@ -73,6 +84,30 @@ def substitute_option(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Copy outputs from another store on this machine if it has them (repeatable, asked in order).",
     )
     return option(command)
+
+
+def all_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--all`, of every command that takes targets of recipes for every system; see `asked`."""
+    option = click.option(
+        "--all",
+        "every",
+        is_flag=True,
+        help="Take NAME or NAME-VERSION for every system. Default: the recipes of `hermetic targets`.",
+    )
+    return option(command)
+
+
+def asked(ctx: click.Context, targets: tuple[str, ...], every: bool) -> tuple[str, ...]:
+    """The targets that a command is to work on.
+
+    Raises:
+        UsageError: none is named and not `every` one is asked for; or a name is wrong.
+    """
+    if every:
+        return tuple(ctx.obj.for_all_systems(targets))
+    if not targets:
+        raise UsageError(f"{_typed(ctx)} needs a TARGET", hint=_usage(ctx))
+    return targets
 
 
 def explained(error: click.ClickException) -> HermeticError:

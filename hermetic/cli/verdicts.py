@@ -19,11 +19,13 @@ def show(report: Report) -> None:
             print(describe(verdict.differences).rstrip())
             if verdict.kept:
                 print(f"    both trees: {verdict.kept}")
-        elif verdict.status == "failed":
+        elif verdict.error:
             print("\n".join(f"    {line}" for line in verdict.error.splitlines()))
 
 
 def _headline(verdict: Verdict) -> str:
+    if verdict.status == "unbuilt":
+        return f"{verdict.label}: NOT BUILT"
     words = {"reproducible": "the same bytes", "differs": "DIFFERS", "failed": "REBUILD FAILED"}
     extra = f": {verdict.expected} → {verdict.found}" if verdict.status == "differs" else ""
     again = f", round {verdict.round}" if verdict.round > 1 else ""
@@ -38,14 +40,18 @@ def conclude(report: Report) -> None:
     """
     bad = [v.label for v in report.verdicts if v.status == "differs"]
     failed = [v.label for v in report.verdicts if v.status == "failed"]
+    unbuilt = [v.label for v in report.verdicts if v.status == "unbuilt"]
+    count = counted(len(report.verdicts) - len(unbuilt), "rebuild")
     if bad:
-        count, verb = counted(len(report.verdicts), "rebuild"), "differs" if len(bad) == 1 else "differ"
+        verb = "differs" if len(bad) == 1 else "differ"
         raise NotReproducible(
             f"{len(bad)} of {count} {verb}: {', '.join(dict.fromkeys(bad))}",
             hint="--keep DIR leaves both outputs; --perturb NAME tells which condition is the cause",
         )
     if failed:
         raise BuildFailure(f"{counted(len(failed), 'rebuild')} failed: {', '.join(dict.fromkeys(failed))}")
-    count = counted(len(report.verdicts), "rebuild")
+    if unbuilt:
+        same = f"; {count}, the same bytes" if len(report.verdicts) > len(unbuilt) else ""
+        raise BuildFailure(f"not built, and so not verified: {', '.join(unbuilt)}{same}")
     perturbed = ", ".join(report.perturbed) or "nothing"
     print(f"{count}, the same bytes; varied: {perturbed}", file=sys.stderr)

@@ -11,7 +11,14 @@ import msgspec
 from hermetic.cli import verdicts
 from hermetic.cli.display import display
 from hermetic.cli.output import write_json
-from hermetic.cli.usage import jobs_option, substitute_option, whole_number
+from hermetic.cli.usage import (
+    all_option,
+    asked,
+    jobs_option,
+    keep_going_option,
+    substitute_option,
+    whole_number,
+)
 from hermetic.errors import NotReproducible, UsageError
 from hermetic.filesystem import translated
 from hermetic.project.worktree import LOCK_FILE
@@ -22,6 +29,7 @@ from hermetic.verify.verdict import Report
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="TARGET...")
+@all_option
 @click.option("--closure", is_flag=True, help="Rebuild everything below TARGET, too.")
 @click.option(
     "--rounds",
@@ -32,6 +40,7 @@ from hermetic.verify.verdict import Report
     help="Rebuild each of them N times.",
 )
 @jobs_option
+@keep_going_option
 @click.option("--perturb", multiple=True, metavar="NAME", help="Vary only this condition (repeatable).")
 @click.option("--no-perturb", multiple=True, metavar="NAME", help="Vary all but this condition (repeatable).")
 @click.option("--keep", metavar="DIR", help="If outputs differ, leave both in DIR.")
@@ -52,13 +61,15 @@ from hermetic.verify.verdict import Report
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @substitute_option
-@click.pass_obj
+@click.pass_context
 def command(
-    session: Session,
+    ctx: click.Context,
     targets: tuple[str, ...],
+    every: bool,
     closure: bool,
     rounds: int,
     jobs: int | None,
+    keep_going: bool,
     perturb: tuple[str, ...],
     no_perturb: tuple[str, ...],
     keep: str | None,
@@ -74,18 +85,19 @@ def command(
 
     Each condition (--list-perturbations) is one that must not change the output: place, clock, host name ...
 
-    Exit codes: 0 the same bytes, 104 an output differs, 100 a rebuild failed.
+    Exit codes: 0 the same bytes, 104 an output differs, 100 a build or rebuild failed.
 
     \b
     hermetic verify zlib-aarch64
     hermetic verify --closure cpython-x86_64 cpython-aarch64
+    hermetic verify --all                         every system's interpreter
     """
     if list_perturbations:
         for name, text in NAMES.items():
             click.echo(f"{name:10} {text}")
         return
-    if not targets:
-        raise UsageError("verify needs a TARGET", hint="usage: hermetic verify [OPTIONS] TARGET...")
+    session: Session = ctx.obj
+    targets = asked(ctx, targets, every)
     on = choose(perturb, no_perturb)
     if report_file is not None and not Path(report_file).absolute().parent.is_dir():
         raise UsageError(f"--report {report_file}: no such directory")
@@ -102,6 +114,7 @@ def command(
             closure=closure,
             rounds=rounds,
             jobs=jobs,
+            keep_going=keep_going,
             perturb=on.on,
             keep=keep or ("verify-differences" if diffoscope else None),
             substitute=substitute,

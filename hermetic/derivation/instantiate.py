@@ -90,17 +90,19 @@ class Evaluator:
         Raises:
             UsageError: no such recipe, version or system, with the nearest there is.
         """
-        rest, system = text, BUILD_SYSTEM
-        for arch, candidate in SYSTEMS.items():
-            if text.endswith(f"-{arch}"):
-                rest, system = text.removesuffix(f"-{arch}"), candidate
+        return self._checked(self.read_target(text))
+
+    def read_target(self, text: str) -> Target:
+        """The same, whether the recipe is made for the system or not."""
+        rest, named = split_system(text)
+        system = named or BUILD_SYSTEM
         if rest in self.known:
-            return self._checked(Target(text, rest, system))
+            return Target(text, rest, system)
         for name in sorted(self.names, key=len, reverse=True):
             if rest.startswith(f"{name}-"):
                 source, version = self.recipe(name).source, rest.removeprefix(f"{name}-")
                 if source and version in self.lock.sources.get(source, {}):
-                    return self._checked(Target(text, name, system, {source: version}))
+                    return Target(text, name, system, {source: version})
         raise self._unknown_target(text, rest)
 
     def _checked(self, target: Target) -> Target:
@@ -137,6 +139,12 @@ class Evaluator:
         run = _Instantiation(self, target.versions)
         root = run.output_of(target.recipe, target.system)
         return Instance(target, Graph(root, run.steps))
+
+
+def split_system(text: str) -> tuple[str, System | None]:
+    """`NAME[-VERSION][-ARCH]` as what stands before the system, and the system; None where it names none."""
+    name, _, arch = text.rpartition("-")
+    return (name, SYSTEMS[arch]) if name and arch in SYSTEMS else (text, None)
 
 
 class _Instantiation:

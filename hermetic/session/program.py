@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from typing import TYPE_CHECKING, Final
 
 from hermetic.errors import HermeticError
-from hermetic.systems import running_on
+from hermetic.session import machine
+from hermetic.systems import BUILD_SYSTEM, running_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from hermetic.realize.events import Listener
     from hermetic.session.session import Session
+    from hermetic.systems import System
 
 EMULATOR: Final = "qemu-user"  # the recipe of the seed that runs foreign programs
 
@@ -26,10 +27,12 @@ def command_line(
     listener: Listener | None,
 ) -> list[str]:
     """See `Session.command_line`."""
+    native = running_on(machine.this())
+    target = for_machine(target, native)
     name, _, revision = target.partition("@")
     evaluator = session.evaluator(revision or None)
     wanted = evaluator.parse_target(name)
-    foreign = wanted.system not in running_on(platform.machine())
+    foreign = wanted.system not in native
     wanted_too = [EMULATOR] if foreign else []
     done = session.realize([target, *wanted_too], substitute=substitute, listener=listener)
     tree = done.outputs[target].path
@@ -48,3 +51,17 @@ def command_line(
             f"cannot run {wanted.system.arch} programs: {EMULATOR} has no {wanted.system.qemu}"
         )
     return [str(emulator), str(tree / relative)]
+
+
+def for_machine(target: str, native: list[System]) -> str:
+    """A target that is run: one that names no system is for the machine itself.
+
+    Args:
+        native: the systems that the machine runs (`systems.running_on`).
+    """
+    from hermetic.derivation.instantiate import split_system
+
+    name, at, revision = target.partition("@")
+    if not native or native[0] is BUILD_SYSTEM or split_system(name)[1] is not None:
+        return target
+    return f"{name}-{native[0].arch}{at}{revision}"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hermetic.errors import UsageError
+from hermetic.errors import HermeticError, UsageError
 from hermetic.project import worktree
 from hermetic.session.opened import Opened
 from hermetic.session.outcome import Failure, Output, Pending, Realized
+from hermetic.store.layout import Layout
 
 if TYPE_CHECKING:
     from hermetic.derivation.graph import Work
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from hermetic.gc.plan import Options as GcOptions
     from hermetic.gc.plan import Plan
     from hermetic.project.lock import Lock
+    from hermetic.project.pin import Pin
     from hermetic.realize.engine import Outcome
     from hermetic.realize.events import Listener
     from hermetic.realize.settings import Settings
     from hermetic.realize.substituter import Offer
-    from hermetic.sources import update
+    from hermetic.session.targets import TargetInfo
+    from hermetic.sources import offers, update
     from hermetic.store.leftovers import Leftovers
     from hermetic.store.published import Agreement
     from hermetic.store.records import Published
@@ -39,6 +42,37 @@ class Session(Opened):
     The project's files are read once for each revision: a session does not see later edits. What it realizes
     is kept from collection until it is closed. Use it from one thread at a time.
     """
+
+    # -- what there is
+
+    def targets(self, names: Iterable[str] = ()) -> list[TargetInfo]:
+        """The targets of recipes for every system and pinned version, and what is known of each.
+
+        Args:
+            names: `NAME`, or `NAME-VERSION` for one version; none for the recipes with a main program that
+                are made for more than the build system.
+
+        Raises:
+            UsageError: a name is unknown or names a system.
+            RecipeError, LockError: the project's files are not valid.
+        """
+        from hermetic.session import targets
+
+        found = targets.known(self, names)
+        if not Layout(self.store_path).exists():
+            return found
+        objects = [self._there(self.instantiate(info.target).graph.root) or "" for info in found]
+        return [msgspec.structs.replace(i, object=name) for i, name in zip(found, objects, strict=True)]
+
+    def for_all_systems(self, names: Iterable[str] = ()) -> list[str]:
+        """Targets of recipes in one version, one for each system that they are made for.
+
+        Args:
+            names: as in `targets`, but `NAME` is for the default version alone.
+        """
+        from hermetic.session import targets
+
+        return targets.for_all_systems(self, names)
 
     # -- realizing
 
@@ -133,7 +167,7 @@ class Session(Opened):
         instance = self.instantiate(target)
         needed = inputs_of(instance.graph[instance.graph.root])
         settings = Settings(jobs=jobs, substitute=tuple(substitute))
-        objects = self._realize_derivations([instance], needed, settings, listener)
+        objects, _ = self._realize_derivations([instance], needed, settings, listener)
         return {drv_id: self.store.path(name) for drv_id, name in objects.items()}
 
     def command_line(
@@ -194,16 +228,17 @@ class Session(Opened):
         wanted: Iterable[str],
         settings: Settings,
         listener: Listener | None,
-    ) -> dict[str, str]:
-        """Realize some derivations of targets' graphs; derivation id to store object."""
+    ) -> tuple[dict[str, str], dict[str, HermeticError]]:
+        """Realize some derivations of targets' graphs: by id, their store objects, and why others failed."""
         wanted = list(wanted)
         there = {drv_id: found for drv_id in wanted if (found := self._there(drv_id)) is not None}
         if len(there) == len(set(wanted)):
-            return there
+            return there, {}
         from hermetic.derivation import graph
 
         work = msgspec.structs.replace(graph.merge(instances), roots={drv_id: drv_id for drv_id in wanted})
-        return self._run(work, settings, listener).objects
+        outcome = self._run(work, settings, listener)
+        return outcome.objects, outcome.failures
 
     def _run(self, work: Work, settings: Settings, listener: Listener | None) -> Outcome:
         from hermetic.realize import run
@@ -251,6 +286,7 @@ class Session(Opened):
         closure: bool = False,
         rounds: int = 1,
         jobs: int | None = None,
+        keep_going: bool = False,
         perturb: Collection[str] | None = None,
         keep: str | os.PathLike[str] | None = None,
         substitute: Iterable[Path] = (),
@@ -262,6 +298,7 @@ class Session(Opened):
             closure: every build below the targets, too.
             rounds: how often each is rebuilt.
             jobs: cores to use; None for all.
+            keep_going: if something cannot be built, which is a verdict then, verify the rest.
             perturb: which conditions vary (`hermetic.verify.perturb.NAMES`); None for all.
             keep: directory in which both trees of what differs are left; None to leave nothing.
             substitute: as in `realize`: where the outputs that are verified may come from.
@@ -271,13 +308,14 @@ class Session(Opened):
             a verdict for each rebuild. A rebuild that differs or fails is a verdict, not an error.
 
         Raises:
-            HermeticError: a target cannot be realized, or there is nothing to rebuild.
+            HermeticError: a target cannot be realized (unless `keep_going`), or there is nothing to rebuild.
         """
         from hermetic.derivation import graph
+        from hermetic.derivation.value import inputs_of
         from hermetic.realize.settings import Settings
         from hermetic.verify import perturb as perturbing
         from hermetic.verify.rebuild import Rebuilder
-        from hermetic.verify.verdict import Report
+        from hermetic.verify.verdict import Report, unbuilt
 
         varied = perturbing.Perturbations() if perturb is None else perturbing.exactly(perturb)
         instances = self.instances(targets)
@@ -291,11 +329,13 @@ class Session(Opened):
                 hint="fetched and unpacked sources are verified by their hashes in flake-like.lock",
             )
         everything = graph.closure(work.derivations, builds)
-        settings = Settings(jobs=jobs, substitute=tuple(substitute))
-        objects = self._realize_derivations(instances, everything, settings, listener)
+        settings = Settings(jobs=jobs, keep_going=keep_going, substitute=tuple(substitute))
+        objects, failures = self._realize_derivations(instances, everything, settings, listener)
+        needed = {d: {d, *inputs_of(step.derivation)} for d, step in builds.items()}
+        missing = [d for d in builds if not needed[d] <= objects.keys()]
         rebuilder = Rebuilder(
             self.store,
-            builds,
+            {d: step for d, step in builds.items() if d not in missing},
             objects,
             varied,
             listener or (lambda event: None),
@@ -303,6 +343,8 @@ class Session(Opened):
             keep=Path(keep).absolute() if keep is not None else None,
         )
         verdicts = rebuilder.run(rounds, lambda verdict: None)
+        for d in missing:
+            verdicts.append(unbuilt(builds[d], graph.closure(work.derivations, [d]), failures))
         return Report(", ".join(work.roots), tuple(sorted(varied.on)), tuple(verdicts))
 
     def accept(self, report: Report) -> list[str]:
@@ -373,28 +415,50 @@ class Session(Opened):
             update.save(self.root / worktree.LOCK_FILE, new)
         return locks.diff(old, new)
 
-    def check_lock(self, names: Collection[str] = (), *, tell: Callable[[update.Report], None]) -> None:
-        """Download sources from every mirror and compare.
+    def check_lock(
+        self,
+        names: Collection[str] = (),
+        *,
+        tell: Callable[[update.Report], None],
+        tell_newer: Callable[[offers.Survey], None] = lambda survey: None,
+    ) -> None:
+        """Download sources from every mirror and compare; and ask the mirrors for newer versions.
 
         Args:
-            names: of the sources; none for all. tell: called with what each mirror serves.
+            names: of the sources; none for all.
+            tell: called with what each mirror serves.
+            tell_newer: called for each source with what its mirrors list. Newer versions are no error.
 
         Raises:
             HashMismatch: a mirror serves other bytes than are pinned.
             LockError: a source has no mirror that answers, or the lock is not valid.
         """
-        from hermetic.sources import update
+        from hermetic.sources import offers, update
         from hermetic.sources.fetch import Fetcher
 
+        pins = self.pins(names)
+        fetcher = Fetcher(self.store.layout.downloads)
+        reports = []
+        for report in update.check(pins, fetcher):
+            tell(report)
+            reports.append(report)
+        for pin in pins:
+            tell_newer(offers.survey(pin, fetcher))
+        update.conclude(reports)
+
+    def pins(self, names: Collection[str] = ()) -> list[Pin]:
+        """What the lock pins of some sources, by name and version.
+
+        Args:
+            names: of the sources; none for all.
+
+        Raises:
+            LockError: one is not pinned, or the lock is not valid.
+        """
         lock = self.lock
         for name in names:
             lock.pin(name)  # an unknown name is an error, with a suggestion
-        pins = [pin for pin in lock.pins() if not names or pin.name in names]
-        reports = []
-        for report in update.check(pins, Fetcher(self.store.layout.downloads)):
-            tell(report)
-            reports.append(report)
-        update.conclude(reports)
+        return [pin for pin in lock.pins() if not names or pin.name in names]
 
     # -- collecting garbage
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -17,10 +16,8 @@ from hermetic.project import lock as locks
 from hermetic.project import worktree
 from hermetic.project.lock import Lock
 from hermetic.project.pin import Pin
-from hermetic.sources.fetch import Cancelled, Fetcher, kinds
-
-# Versions of a kind that `--update` chooses by itself only when the present one is of that kind, too.
-_BEFORE_RELEASE: Final = re.compile(r"(?i)(?:\d|[._~-])(?:dev|alpha|beta|pre|rc|a|b)[.-]?\d")
+from hermetic.sources import offers, versions
+from hermetic.sources.fetch import Cancelled, Fetcher
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -83,45 +80,28 @@ def conclude(reports: Iterable[Report]) -> None:
         raise LockError(f"no mirror answers from here for: {', '.join(silent)}")
 
 
-def newest(pin: Pin, fetcher: Fetcher) -> str:
-    """The newest version that the mirrors of `pin` list beside it.
+def newest(pin: Pin, fetcher: Fetcher) -> tuple[str, dict[str, str]]:
+    """The newest version of a pin's line that a mirror lists: the first one that has a list.
 
-    Mirrors are asked one after the other until one has a list. Versions before a release (3.14.0rc1)
-    count only if the present one is such a version.
+    Versions before a release (3.14.0rc1) count only if the present one is such a version.
+
+    Returns:
+        the version, and that mirror to the address of the version there.
 
     Raises:
         FetchError: no mirror has a list; with the reason for each.
     """
-    problems: list[str] = []
-    for spec in pin.mirrors:
-        file = spec.rpartition("#")[2] if spec.startswith("pypi:") else spec.rpartition("/")[2]
-        pattern = _version_pattern(file, pin.version)
-        if pattern is None:
-            problems.append(f"{spec}: the version {pin.version} does not stand in the file's name")
-            continue
-        try:
-            names = kinds.of(spec).siblings(fetcher.machine)
-        except FetchError as problem:
-            problems.append(f"{spec}: {problem.message}")
-            continue
-        found = {match[1] for name in names if (match := pattern.fullmatch(name))}
-        if not _BEFORE_RELEASE.search(pin.version):
-            found = {version for version in found if not _BEFORE_RELEASE.search(version)}
-        if found:
-            return max({*found, pin.version}, key=locks.version_key)
-        problems.append(f"{spec}: nothing beside it looks like another version")
+    found = offers.survey(pin, fetcher)
+    problems = [f"{spec}: {problem}" for spec, problem in found.problems.items()]
+    for spec, offer in found.offers.items():
+        if offer.own == pin.version:
+            return offer.version, {spec: offer.spec}
+        problems.append(f"{spec}: the version {pin.version} is called {offer.own} there")
     raise FetchError(
         f"cannot tell which version of {pin.name} is the newest",
         hint=f"name it: hermetic lock --update {pin.name} --to VERSION",
         details=tuple(problems),
     )
-
-
-def _version_pattern(file: str, version: str) -> re.Pattern[str] | None:
-    before, found, after = file.partition(version)
-    if not found:
-        return None
-    return re.compile(re.escape(before) + r"([0-9][A-Za-z0-9.+~_]*?)" + re.escape(after.replace(version, "")))
 
 
 def update(
@@ -135,13 +115,13 @@ def update(
 ) -> Lock:
     """A lock in which `name` is pinned in another version, which becomes its default.
 
-    The new mirrors are the old ones with the version replaced, unless `mirrors` are given. The file is
-    downloaded from each; those that give other bytes than the first that answers are left out, and so are
-    those that do not answer, unless it is the first one (upstream's address may be out of reach from here).
-    The old version stays pinned.
+    Unless `mirrors` are given, the new ones are the old ones with the version replaced; of the mirror that
+    listed the version, the address that it listed. The file is downloaded from each; those that give other
+    bytes than the first that answers are left out, and so are those that do not answer, unless it is the
+    first one (upstream's address may be out of reach from here). The old version stays pinned.
 
     Args:
-        to: the version; None: the newest that a mirror lists.
+        to: the version; None: the newest of its line that a mirror lists.
         note: told in one line about each mirror that is left out or could not be checked.
 
     Raises:
@@ -154,21 +134,26 @@ def update(
             hint=f"a new one needs both: hermetic lock --update {name} --to VERSION --mirror ADDRESS",
         )
     old = lock.pin(name) if name in lock.sources else None
-    version = to
+    version, known = to, dict[str, str]()
     if version is None:
         assert old is not None
-        version = newest(old, fetcher)
-    wanted = mirrors or _rewritten(old, version, note)
+        version, known = newest(old, fetcher)
+    wanted = mirrors or _rewritten(old, version, known, note)
     pin = _measured(name, version, wanted, fetcher, note)
     return locks.set_pin(lock, pin, default=True)
 
 
-def _rewritten(old: Pin | None, version: str, note: Callable[[str], None]) -> tuple[str, ...]:
+def _rewritten(
+    old: Pin | None, version: str, known: Mapping[str, str], note: Callable[[str], None]
+) -> tuple[str, ...]:
+    """The mirrors of another version. `known`: old mirror to new one."""
     assert old is not None
     out = []
     for spec in old.mirrors:
-        if old.version in spec:
-            out.append(with_version(spec, old.version, version))
+        if spec in known:
+            out.append(known[spec])
+        elif old.version in spec:
+            out.append(versions.with_version(spec, old.version, version))
         elif version == old.version:
             out.append(spec)
         else:
@@ -179,27 +164,6 @@ def _rewritten(old: Pin | None, version: str, note: Callable[[str], None]) -> tu
             hint=f"name one: hermetic lock --update {old.name} --to {version} --mirror ADDRESS",
         )
     return tuple(out)
-
-
-def with_version(spec: str, old: str, new: str) -> str:
-    """An address with another version: `python3.13/python3.13_3.13.5` becomes `python3.14/python3.14_3.14.7`.
-
-    Beside the whole version, addresses hold its beginning: 3.13 in the name of a package or a directory, 313.
-    A beginning is replaced only where no other number stands beside it, and only if it has two components or
-    more: a single number may mean anything.
-    """
-    before, after = _NUMBERS.findall(old), _NUMBERS.findall(new)
-    mark = "\0"
-    text = spec.replace(old, mark)
-    for length in range(len(before) - 1, 1, -1):
-        if length < len(after) + 1:
-            for joint in (".", "_", "-", ""):
-                short, shorter = joint.join(before[:length]), joint.join(after[:length])
-                text = re.sub(rf"(?<![\d.]){re.escape(short)}(?!\.?\d)", shorter, text)
-    return text.replace(mark, new)
-
-
-_NUMBERS: Final = re.compile(r"\d+")
 
 
 def _measured(

@@ -7,7 +7,12 @@ from typing import Final
 from hermetic.verify.perturb import NAMES
 from hermetic.verify.verdict import Report, Verdict
 
-_WORDS: Final = {"reproducible": "the same bytes", "differs": "**differs**", "failed": "**rebuild failed**"}
+_WORDS: Final = {
+    "reproducible": "the same bytes",
+    "differs": "**differs**",
+    "failed": "**rebuild failed**",
+    "unbuilt": "**not built**",
+}
 
 
 def markdown(report: Report) -> str:
@@ -17,12 +22,13 @@ def markdown(report: Report) -> str:
     """
     rounds = max((v.round for v in report.verdicts), default=1)
     same = sum(v.status == "reproducible" for v in report.verdicts)
+    rebuilt = sum(v.status != "unbuilt" for v in report.verdicts)
     lines = [
         "# Rebuilt and compared",
         "",
         "Written by `hermetic verify --report`.",
         "",
-        f"Rebuilt: {report.target}. {same} of {len(report.verdicts)} rebuilds gave the same bytes.",
+        f"Rebuilt: {report.target}. {same} of {rebuilt} rebuilds gave the same bytes.",
         "",
         "Conditions that were varied:",
         "",
@@ -37,7 +43,8 @@ def markdown(report: Report) -> str:
         by_label.setdefault((verdict.label, verdict.drv_id), []).append(verdict)
     for (label, _), verdicts in sorted(by_label.items()):
         words = " ".join(dict.fromkeys(_WORDS[v.status] for v in verdicts))
-        done = sum(v.status != "failed" for v in verdicts)
+        done = sum(v.status in ("reproducible", "differs") for v in verdicts)
         count = f"{done}" if done == rounds else f"{done} of {rounds}"
-        lines.append(f"| {label} | {count} | `{verdicts[0].expected}` | {words} |")
+        content = f"`{verdicts[0].expected}`" if verdicts[0].expected else ""
+        lines.append(f"| {label} | {count} | {content} | {words} |")
     return "\n".join(lines) + "\n"

@@ -20,6 +20,7 @@ _COMMANDS = (
         ("show", "-r", "app"),
         ("tree", "app"),
         ("seeds",),
+        ("targets", "app", "data"),
         ("diff", "app@HEAD", "app"),
         ("why-depends", "app", "lib"),
     ),

@@ -28,7 +28,7 @@ MEMORY: Final = 4 << 30  # bytes; more is taken as a failure
 FILE: Final = 1 << 30  # bytes
 _LOADED: Final = (
     *("progress", "repairing", "realize", "run", "shell", "log", "show", "tree"),
-    *("why_depends", "diff", "seeds", "lock", "verify", "gc", "root", "why_live", "store"),
+    *("why_depends", "diff", "seeds", "targets", "lock", "verify", "gc", "root", "why_live", "store"),
 )
 # `verify` rebuilds on another file system, and removes what it made there; see `hermetic.verify.rebuild`.
 _ALWAYS: Final = ("/dev/null", "/dev/tty", "/proc/self", "/dev/shm/hermetic-elsewhere-*")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hermetic.session import machine
+from hermetic.systems import running_on
 from tests.support.settings import TAKEN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,7 @@ def outputs() -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def native(outputs: dict[str, Path]) -> Path:
     """The tree of the interpreter for this machine."""
-    return outputs[f"cpython-{platform.machine()}"]
+    return outputs[f"cpython-{running_on(machine.this())[0].arch}"]
 
 
 def own_copy(tree: Path, copy: Path) -> Path:

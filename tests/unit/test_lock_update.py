@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermetic.project import lock
-from hermetic.sources import update
+from hermetic.sources import update, versions
 from tests.support.downloads import a_lock, pin_of, write
 
 
@@ -28,7 +28,7 @@ from tests.support.downloads import a_lock, pin_of, write
 def test_an_address_may_hold_the_beginning_of_the_version_too(
     address: str, old: str, new: str, rewritten: str
 ) -> None:
-    assert update.with_version(address, old, new) == rewritten
+    assert versions.with_version(address, old, new) == rewritten
 
 
 def test_save_replaces_the_lock_at_once(tmp_path: Path) -> None:

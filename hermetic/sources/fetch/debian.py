@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hermetic.errors import FetchError
-from hermetic.sources.fetch import apt, links
-from hermetic.sources.fetch.mirror import Location
+from hermetic.sources import versions
+from hermetic.sources.fetch import apt, debian_index, links
+from hermetic.sources.fetch.mirror import Location, Offer
 
 if TYPE_CHECKING:
+    from hermetic.project.pin import Pin
     from hermetic.sources.fetch.machine import Machine
 
 
@@ -30,14 +32,31 @@ class Debian:
         for base in machine.apt.uris:
             yield machine.apt.location(f"{base.rstrip('/')}/{quote(self.path, safe='/+~')}")
 
-    def siblings(self, machine: Machine) -> list[str]:
+    def newest(self, machine: Machine, pin: Pin) -> Offer:
+        directory, file = posixpath.split(self.path)
+        try:
+            own, found = versions.in_pool(file, self._listed(machine, directory))
+        except ValueError as problem:
+            raise FetchError(f"debian:{self.path}: {problem}") from None
+        if not found:
+            raise FetchError(f"{directory}: nothing there is called like {file}")
+        for version in versions.newer(own, found, versions.line_of(pin)):
+            return Offer(own, version, f"debian:{directory}/{found[version]}")
+        return Offer(own, own, f"debian:{self.path}")
+
+    def _listed(self, machine: Machine, directory: str) -> list[str]:
+        """The files of a directory, from the first archive that lists it, or else from an index."""
         apt.require(machine.apt)
-        directory = posixpath.dirname(self.path)
         problems: list[str] = []
         for base in machine.apt.uris:
             try:
                 page = machine.apt.location(f"{base.rstrip('/')}/{quote(directory, safe='/+~')}/")
                 return [link.name for link in links.page(machine.http, page)]
+            except FetchError as problem:
+                problems.append(problem.message)
+        for base in machine.apt.uris:
+            try:
+                return debian_index.files(machine, base, self.path)
             except FetchError as problem:
                 problems.append(problem.message)
         raise FetchError(f"no archive lists {directory}: {'; '.join(problems)}")

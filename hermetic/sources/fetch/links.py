@@ -16,15 +16,17 @@ _ACCEPT = f"{SIMPLE_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A file that a page offers: its name and its address."""
+    """A file or directory that a page offers: its name and its address. `yanked`: it was taken back."""
 
     name: str
     url: str
+    yanked: bool = False
 
 
 class _File(msgspec.Struct):
     filename: str
     url: str
+    yanked: bool | str = False
 
 
 class _Project(msgspec.Struct):
@@ -50,7 +52,7 @@ def page(http: Http, location: Location) -> list[Link]:
 def _from_json(body: bytes, base: str) -> list[Link]:
     try:
         project = msgspec.json.decode(body, type=_Project)
-        return [_link(file.filename, file.url, base) for file in project.files]
+        return [_link(file, base) for file in project.files]
     except (msgspec.MsgspecError, ValueError) as problem:
         raise FetchError(f"{redacted(base)}: not a valid index page: {problem}") from None
 
@@ -61,18 +63,19 @@ def _from_html(body: bytes, base: str) -> list[Link]:
     try:
         parser.feed(body.decode("utf-8", "replace"))
         start = urljoin(base, parser.base or "")
-        for href in parser.hrefs:
+        for href, yanked in parser.hrefs:
             url = urldefrag(urljoin(start, href)).url
-            name = unquote(urlsplit(url).path.rpartition("/")[2])
+            name = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
             if name:
-                out.append(Link(name, _with_login(url, base)))
+                out.append(Link(name, _with_login(url, base), yanked))
     except (ValueError, AssertionError) as problem:  # both are html.parser's and urllib's for broken pages
         raise FetchError(f"{redacted(base)}: not a valid index page: {problem}") from None
     return out
 
 
-def _link(name: str, href: str, base: str) -> Link:
-    return Link(name, _with_login(urldefrag(urljoin(base, href)).url, base))
+def _link(file: _File, base: str) -> Link:
+    url = _with_login(urldefrag(urljoin(base, file.url)).url, base)
+    return Link(file.filename, url, file.yanked is not False)
 
 
 def _with_login(url: str, base: str) -> str:
@@ -87,13 +90,14 @@ def _with_login(url: str, base: str) -> str:
 class _Anchors(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.hrefs: list[str] = []
+        self.hrefs: list[tuple[str, bool]] = []  # with whether it was taken back
         self.base: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        href = dict(attrs).get("href")
+        values = dict(attrs)
+        href = values.get("href")
         if href and tag == "a":
-            self.hrefs.append(href)
+            self.hrefs.append((href, "data-yanked" in values))
         elif href and tag == "base" and self.base is None:
             self.base = href
 

@@ -29,6 +29,7 @@ class Machine:
         self.environ = os.environ if environ is None else environ
         self.root = root
         self.http = Http(limits or Limits(), self.environ)
+        self.indexes: dict[str, bytes] = {}  # those of Debian that were needed, by address
         self._mutex = threading.Lock()
         self._pip: PipSettings | None = None
         self._apt: AptSettings | None = None

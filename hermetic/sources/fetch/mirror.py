@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import msgspec
 
 if TYPE_CHECKING:
+    from hermetic.project.pin import Pin
     from hermetic.sources.fetch.machine import Machine
 
 
@@ -33,6 +34,20 @@ class Location(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, url=url)
 
 
+class Offer(msgspec.Struct, frozen=True):
+    """The newest version that a mirror lists.
+
+    Attributes:
+        own: what the mirror calls the version that is pinned; others may write it otherwise than the lock.
+        version: the newest one; `own` where there is no newer one.
+        spec: its address, as an entry of the lock.
+    """
+
+    own: str
+    version: str
+    spec: str
+
+
 class Mirror(Protocol):
     """Knows where a file may be found. One class, in a module of its own, for each kind."""
 
@@ -43,11 +58,11 @@ class Mirror(Protocol):
             FetchError: there is none, and why. May come after some addresses.
         """
 
-    def siblings(self, machine: Machine) -> list[str]:
-        """File names that stand beside this one: other versions may be among them.
+    def newest(self, machine: Machine, pin: Pin) -> Offer:
+        """The newest version of the file that is listed where this one stands, of the line of `pin`.
 
         Raises:
-            FetchError: they cannot be listed.
+            FetchError: other versions cannot be listed.
         """
 
 
