@@ -28,7 +28,8 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
         musl: the name of its directory in musl's sources. kernel: that of its headers in the compiler's seed.
         openssl: the target of OpenSSL's Configure.
         qemu: the user-mode emulator that runs its programs elsewhere.
-        uname: the values of `uname -m` on machines that run its programs natively.
+        uname: the values of `uname -m` on machines that run its programs natively; first that of its own kernels.
+        features: what `/proc/cpuinfo` lists of such a machine, where `uname` does not say it.
         oci_arch, oci_variant: its platform in container images; the variant may be empty.
         debian: Debian's name of the architecture.
         standalone: python-build-standalone's triple, as in the names of its archives.
@@ -49,6 +50,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     openssl: str
     qemu: str
     uname: tuple[str, ...]
+    features: frozenset[str] = frozenset()
     oci_arch: str
     oci_variant: str = ""
     debian: str
@@ -123,6 +125,9 @@ SYSTEMS: Final[dict[str, System]] = {
             openssl="linux-x86_64",
             qemu="qemu-x86_64",
             uname=("x86_64",),
+            features=frozenset(
+                "abm avx avx2 bmi1 bmi2 cx16 f16c fma lahf_lm movbe pni popcnt sse4_1 sse4_2 ssse3 xsave".split()
+            ),
             oci_arch="amd64",
             oci_variant="v3",
             debian="amd64",
@@ -143,6 +148,7 @@ SYSTEMS: Final[dict[str, System]] = {
             openssl="linux-x86",
             qemu="qemu-i386",
             uname=("i686", "i586", "x86_64"),
+            features=frozenset({"sse2"}),
             oci_arch="386",
             debian="i386",
             standalone="i686-unknown-linux-musl",
@@ -162,6 +168,7 @@ SYSTEMS: Final[dict[str, System]] = {
             openssl="linux-armv4",
             qemu="qemu-arm",
             uname=("armv7l", "armv8l"),
+            features=frozenset({"vfpv3"}),
             oci_arch="arm",
             oci_variant="v7",
             debian="armhf",
@@ -356,17 +363,6 @@ def named(name: str) -> System:
     raise KeyError(name)
 
 
-# What `/proc/cpuinfo` lists of a machine that runs a system's programs, where its `uname` does not say so.
-_NEEDED: Final[dict[str, frozenset[str]]] = {
-    "x86_64_v3": frozenset((
-        "abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "lahf_lm", "movbe", "pni", "popcnt",
-        "sse4_1", "sse4_2", "ssse3", "xsave",
-    )),
-    "i386": frozenset(("sse2",)),
-    "armhf": frozenset(("vfpv3",)),
-}  # fmt: skip
-
-
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What a machine tells of itself.
 
@@ -398,7 +394,7 @@ def running_on(machine: Machine) -> list[System]:
     Its own is the one whose first `uname` it has, and of several, the one for the oldest CPU.
     """
     found = [s for s in SYSTEMS.values() if _runs(s, machine)]
-    return sorted(found, key=lambda s: (s.uname.index(machine.uname), len(_NEEDED.get(s.arch, ()))))
+    return sorted(found, key=lambda s: (s.uname.index(machine.uname), len(s.features)))
 
 
 def _runs(system: System, machine: Machine) -> bool:
@@ -406,4 +402,4 @@ def _runs(system: System, machine: Machine) -> bool:
         return False
     # The first value is that of the system's own kernels; others run its programs only if they are built to.
     fits = machine.uname == system.uname[0] or system.bits in machine.bits
-    return fits and _NEEDED.get(system.arch, frozenset()) <= machine.features
+    return fits and system.features <= machine.features
