@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--mirror", multiple=True, metavar="ADDRESS", help="With --update: where to download it (repeatable)."
 )
+@click.option("--keep-default", is_flag=True, help="With --update: the default version stays as it is.")
 @click.pass_obj
 def command(
     session: Session,
@@ -33,22 +34,24 @@ def command(
     update: str | None,
     to: str | None,
     mirror: tuple[str, ...],
+    keep_default: bool,
 ) -> None:
     """List, check or update the sources that flake-like.lock pins. Without options: list them.
 
     \b
-    hermetic lock --check                         all sources, all mirrors
-    hermetic lock --check zlib openssl            only these
-    hermetic lock --update cpython --to 3.13.15   pin another version and make it the default
+    hermetic lock --check                          all sources, all mirrors
+    hermetic lock --check zlib openssl             only these
+    hermetic lock --update cpython --to 3.14.7     pin another version and make it the default
+    hermetic lock --update cpython --to 3.14.7 --keep-default     pin it beside the default
     """
     if check and update:
         raise UsageError("--check and --update cannot be used together")
-    if (to or mirror) and not update:
-        raise UsageError("--to and --mirror need --update NAME")
+    if (to or mirror or keep_default) and not update:
+        raise UsageError("--to, --mirror and --keep-default need --update NAME")
     if check:
         session.check_lock(names, tell=_tell)
     elif update:
-        changes = session.update_lock(update, to=to, mirrors=mirror, note=_note)
+        changes = session.update_lock(update, to=to, mirrors=mirror, default=not keep_default, note=_note)
         for line in changes or [f"{LOCK_FILE} is up to date"]:
             click.echo(line)
     else:

@@ -131,9 +131,10 @@ def update(
     *,
     to: str | None = None,
     mirrors: tuple[str, ...] = (),
+    default: bool = True,
     note: Callable[[str], None] = lambda line: None,
 ) -> Lock:
-    """A lock in which `name` is pinned in another version, which becomes its default.
+    """A lock in which `name` is pinned in another version, too.
 
     The new mirrors are the old ones with the version replaced, unless `mirrors` are given. The file is
     downloaded from each; those that give other bytes than the first that answers are left out, and so are
@@ -142,6 +143,7 @@ def update(
 
     Args:
         to: the version; None: the newest that a mirror lists.
+        default: make it the version that the name means; otherwise the present default stays.
         note: told in one line about each mirror that is left out or could not be checked.
 
     Raises:
@@ -160,7 +162,7 @@ def update(
         version = newest(old, fetcher)
     wanted = mirrors or _rewritten(old, version, note)
     pin = _measured(name, version, wanted, fetcher, note)
-    return locks.set_pin(lock, pin, default=True)
+    return locks.set_pin(lock, pin, default=default)
 
 
 def _rewritten(old: Pin | None, version: str, note: Callable[[str], None]) -> tuple[str, ...]:
@@ -205,7 +207,7 @@ _NUMBERS: Final = re.compile(r"\d+")
 def _measured(
     name: str, version: str, mirrors: tuple[str, ...], fetcher: Fetcher, note: Callable[[str], None]
 ) -> Pin:
-    """Download from each mirror; a pin with the mirrors that agree."""
+    """Download from each mirror; a pin with the mirrors that agree. The first of them names the file."""
     kept: list[str] = []
     problems: list[str] = []
     first: Pin | None = None
@@ -230,7 +232,7 @@ def _measured(
         kept.append(spec)
     if first is None:
         raise FetchError(f"no mirror gave {name} {version}", details=tuple(problems))
-    return msgspec.structs.replace(first, mirrors=tuple(kept))
+    return msgspec.structs.replace(first, file=file_name(kept[0]), mirrors=tuple(kept))
 
 
 def _measure(name: str, version: str, spec: str, fetcher: Fetcher) -> Pin:

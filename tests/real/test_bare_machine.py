@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import environment, own_copy
+from tests.real.conftest import environment, library, own_copy
 
 SECONDS = 4  # below the time after which a resolver gives up on a name server that does not answer
 
@@ -52,7 +52,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 summer = datetime(2024, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))
 print(summer.utcoffset(), summer.tzname(), len(available_timezones()) > 500)
 print("Asia/Kolkata" in available_timezones())
-for key in ("Europe/Nowhere", "Europe", "../python3.13/os.py"):
+for key in ("Europe/Nowhere", "Europe", "../../os.py"):
     try:
         ZoneInfo(key)
     except (ZoneInfoNotFoundError, ValueError) as error:
@@ -66,7 +66,7 @@ for key in ("Europe/Nowhere", "Europe", "../python3.13/os.py"):
 def test_time_zones_of_the_user_come_first(own_root: Path) -> None:
     zones = own_root / "zones" / "Europe"
     zones.mkdir(parents=True)
-    ours = own_root / "lib/python3.13/zoneinfo/data"
+    ours = library(own_root) / "zoneinfo/data"
     shutil.copy(ours / "Asia/Tokyo", zones / "Berlin")
     code = """
 from datetime import datetime
@@ -74,7 +74,7 @@ from zoneinfo import ZoneInfo
 print(datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")).tzname())
 """
     assert bare(own_root, code, PYTHONTZPATH="/zones") == "JST\n"
-    package = own_root / "lib/python3.13/site-packages/tzdata"
+    package = library(own_root) / "site-packages/tzdata"
     (package / "zoneinfo" / "Europe").mkdir(parents=True)
     for directory in (package, package / "zoneinfo", package / "zoneinfo/Europe"):
         (directory / "__init__.py").touch()

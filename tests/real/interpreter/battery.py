@@ -168,12 +168,13 @@ def tree_can_be_moved() -> None:
         moved = Path(folder, "elsewhere", "with space")
         (moved / "bin").mkdir(parents=True)
         (moved / "lib").symlink_to(Path(sys.base_prefix, "lib"))
-        shutil.copy(INTERPRETER, moved / "bin" / "python3.13")
+        name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        shutil.copy(INTERPRETER, moved / "bin" / name)
         script = (
             "import sys, sysconfig\n"
             "print(sys.prefix, sysconfig.get_config_var('prefix'), sysconfig.get_path('stdlib'), sep='\\n')"
         )
-        prefix, configured, library = run(moved / "bin" / "python3.13", "-c", script).stdout.splitlines()
+        prefix, configured, library = run(moved / "bin" / name, "-c", script).stdout.splitlines()
         assert prefix == configured == str(moved) and library.startswith(str(moved)), (
             prefix,
             configured,
