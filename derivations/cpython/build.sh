@@ -6,6 +6,10 @@ lib=$out/lib/python$short
 # modules are built in. Configure links with the libraries' bitcode, which needs no optimization there.
 export CONFIG_SITE="$CONFIG_SITE $build_python/share/config.site" PKG_CONFIG=no
 unset PKG_CONFIG_LIBDIR
+# What configure would find out by running a program that calls libffi.
+if echo '#include <ffi.h>' | "$CC" "-I$libffi/include" -E -dM - | grep -q FFI_TARGET_HAS_COMPLEX_TYPE; then
+    export ac_cv_ffi_complex_double_supported=yes
+fi
 ./configure --build=x86_64-build-linux-musl --host="$triple" --prefix=/PREFIX --with-build-python="$python" \
     --enable-ipv6 --disable-test-modules --without-static-libpython --without-ensurepip --with-computed-gotos \
     --with-readline=editline --with-openssl="$openssl" --with-dbmliborder= \

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.conftest import environment, library, own_copy
+from tests.real.terminal import Terminal
 
 SECONDS = 4  # below the time after which a resolver gives up on a name server that does not answer
 
@@ -168,6 +169,19 @@ def test_a_server_starts_without_waiting_for_names(root: Path) -> None:
 def test_terminals_by_their_names(root: Path, terminal: str) -> None:
     code = "import curses as c; c.setupterm(fd=1); print(c.tigetnum('cols') > 0, c.tigetstr('cr') == b'\\r')"
     assert bare(root, code, TERM=terminal) == "True True\n"
+
+
+@pytest.mark.parametrize("name", ["alacritty", "xterm-kitty", "linux"])
+def test_the_prompt_edits_lines_in_terminals_that_no_file_describes(root: Path, name: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("chroot needs root")
+    command = [shutil.which("chroot", path="/usr/sbin:/usr/bin") or "", str(root), "/bin/python3", "-q"]
+    terminal = Terminal(command, {"TERM": name, "HOME": "/", "LC_ALL": "C.UTF-8"}, cwd=root)
+    terminal.expect(">>> ")
+    assert "pyrepl" not in terminal.screen, "it says that it cannot use its own line editing"
+    terminal.type("67\x02*\r", "42")
+    terminal.type("exit\r", "")
+    assert terminal.end("") == 0
 
 
 def test_terminal_descriptions_are_searched_as_ncurses_says(native: Path, tmp_path: Path) -> None:
