@@ -6,12 +6,17 @@ lib=$out/lib/python$short
 # modules are built in. Configure links with the libraries' bitcode, which needs no optimization there.
 export CONFIG_SITE="$CONFIG_SITE $build_python/share/config.site" PKG_CONFIG=no
 unset PKG_CONFIG_LIBDIR
+# What configure would find out by running a program that calls libffi.
+if echo '#include <ffi.h>' | "$CC" "-I$libffi/include" -E -dM - | grep -q FFI_TARGET_HAS_COMPLEX_TYPE; then
+    export ac_cv_ffi_complex_double_supported=yes
+fi
 ./configure --build=x86_64-build-linux-musl --host="$triple" --prefix=/PREFIX --with-build-python="$python" \
     --enable-ipv6 --disable-test-modules --without-static-libpython --without-ensurepip --with-computed-gotos \
     --with-readline=editline --with-openssl="$openssl" --with-dbmliborder= \
     MODULE_BUILDTYPE=static DYNLOADFILE=dynload_stub.o OPT=-O3 CCSHARED=' ' LINKFORSHARED=' ' \
     LDFLAGS="$LDFLAGS -Wl,--lto-O0" \
     ZLIB_CFLAGS=' ' ZLIB_LIBS=-lz BZIP2_CFLAGS=' ' BZIP2_LIBS=-lbz2 LIBLZMA_CFLAGS=' ' LIBLZMA_LIBS=-llzma \
+    LIBZSTD_CFLAGS=' ' LIBZSTD_LIBS=-lzstd \
     LIBFFI_CFLAGS=' ' LIBFFI_LIBS=-lffi LIBUUID_CFLAGS="-I$libuuid/include/uuid" LIBUUID_LIBS=-luuid \
     LIBSQLITE3_CFLAGS=' ' LIBSQLITE3_LIBS=-lsqlite3 LIBEDIT_CFLAGS=' ' LIBEDIT_LIBS='-ledit -lncursesw' \
     CURSES_CFLAGS="-I$ncurses/include/ncursesw" CURSES_LIBS=-lncursesw \
@@ -29,8 +34,8 @@ make EXTRA_CFLAGS=-flto "libpython$short.a"
 
 # The library is compiled while one core links. Left out: what needs Tcl/Tk, and the tests.
 mkdir -p "$lib/lib-dynload" "$out/bin"
-cp -R Lib/. LICENSE "$(cat pybuilddir.txt)"/_sysconfigdata_*.py /build/certifi/certifi/cacert.pem "$lib/"
-neutral "$lib"/_sysconfigdata_*.py
+cp -R Lib/. LICENSE "$(cat pybuilddir.txt)"/_sysconfig*_* /build/certifi/certifi/cacert.pem "$lib/"
+neutral "$lib"/_sysconfig*_*
 (cd "$lib" && rm -r test idlelib tkinter turtledemo turtle.py __phello__)
 cp -R /build/tzdata/tzdata/zoneinfo "$lib/zoneinfo/data"
 find "$lib/zoneinfo/data" -name __init__.py -exec rm {} +
@@ -50,7 +55,8 @@ Error=This Python stays as it was built: what is installed into it would be ther
 EOF
 "$python" -m compileall -q -f --invalidation-mode unchecked-hash -s "$out" "$lib" &
 
-make EXTRA_CFLAGS=-flto PY_CORE_LDFLAGS="-flto -O3 $LDFLAGS" \
+# Linking the program for tests of embedding would take as long as linking the interpreter: make takes it for made (-o).
+make -o Programs/_testembed EXTRA_CFLAGS=-flto PY_CORE_LDFLAGS="-flto -O3 $LDFLAGS" \
     LINKFORSHARED="-Wl,--strip-all -Wl,-Map=python.map $mimalloc/lib/malloc.o" all
 wait $!
 if grep -E 'libc\.a\(malloc-mallocng' python.map; then
@@ -58,8 +64,13 @@ if grep -E 'libc\.a\(malloc-mallocng' python.map; then
     exit 1
 fi
 
-make DESTDIR=/build/image inclinstall libainstall maninstall
+make -o Programs/_testembed DESTDIR=/build/image inclinstall libainstall maninstall
 cp -R /build/image/PREFIX/. "$out/"
+# From 3.14 on (PEP 739); its paths may be relative.
+details=$(cat pybuilddir.txt)/build-details.json
+if [ -f "$details" ]; then
+    sed -e 's#"/PREFIX"#"../.."#' -e 's#"/PREFIX/#"./#' "$details" >"$lib/build-details.json"
+fi
 cp python "$out/bin/python$short"
 cd "$out/bin"
 rm "idle$short" "$lib"/config-*/python-config.py

@@ -20,7 +20,7 @@ def command(session: Session, left: str, right: str, as_json: bool) -> None:
 
     \b
     hermetic diff cpython-aarch64 cpython-x86_64
-    hermetic diff cpython-aarch64 cpython-3.13.15-aarch64
+    hermetic diff cpython-aarch64 cpython-3.14.7-aarch64
     hermetic diff cpython-aarch64@HEAD~1 cpython-aarch64      before and after an edit
     """
     one, other = session.instantiate(left).graph, session.instantiate(right).graph

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--mirror", multiple=True, metavar="ADDRESS", help="With --update: where to download it (repeatable)."
 )
+@click.option("--keep-default", is_flag=True, help="With --update: the default version stays as it is.")
 @click.pass_obj
 def command(
     session: Session,
@@ -42,22 +43,24 @@ def command(
     update: str | None,
     to: str | None,
     mirror: tuple[str, ...],
+    keep_default: bool,
 ) -> None:
     """List, check or update the sources that flake-like.lock pins. Without options: list them.
 
     The newer versions that --check lists are a report: they do not change the exit code. Versions before a
-    release do not count, nor do those of other lines (for cpython 3.13.5, only 3.13.x). A source of which no
+    release do not count, nor do those of other lines (for cpython 3.13.15, only 3.13.x). A source of which no
     mirror lists versions is named with the reasons.
 
     \b
-    hermetic lock --check                         all sources, all mirrors
-    hermetic lock --check zlib openssl            only these
-    hermetic lock --update cpython --to 3.13.15   pin another version and make it the default
+    hermetic lock --check                          all sources, all mirrors
+    hermetic lock --check zlib openssl             only these
+    hermetic lock --update cpython --to 3.14.7     pin another version and make it the default
+    hermetic lock --update cpython --to 3.14.7 --keep-default     pin it beside the default
     """
     if check and update:
         raise UsageError("--check and --update cannot be used together")
-    if (to or mirror) and not update:
-        raise UsageError("--to and --mirror need --update NAME")
+    if (to or mirror or keep_default) and not update:
+        raise UsageError("--to, --mirror and --keep-default need --update NAME")
     if offline and not check:
         raise UsageError("--offline needs --check")
     if offline:
@@ -66,7 +69,7 @@ def command(
     elif check:
         session.check_lock(names, tell=_tell, tell_newer=_tell_newer)
     elif update:
-        changes = session.update_lock(update, to=to, mirrors=mirror, note=_note)
+        changes = session.update_lock(update, to=to, mirrors=mirror, default=not keep_default, note=_note)
         for line in changes or [f"{LOCK_FILE} is up to date"]:
             click.echo(line)
     else:

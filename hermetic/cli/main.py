@@ -70,7 +70,7 @@ def cli(ctx: click.Context, project: str | None, store: str | None, debug: bool)
     """Build software from pinned sources, in a sandbox, to the same bits on every machine.
 
     A TARGET names a recipe in derivations/, and may name a version and an architecture:
-    NAME[-VERSION][-ARCH], for example zlib, cpython-aarch64 or cpython-3.13.15-x86_64. The default version is
+    NAME[-VERSION][-ARCH], for example zlib, cpython-aarch64 or cpython-3.14.7-x86_64. The default version is
     set in flake-like.lock; the default architecture is x86_64, that of the machine that builds.
 
     "realize" builds a TARGET and everything below it. Each step (a download, an unpacking, a build) is a

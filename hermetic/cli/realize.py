@@ -57,7 +57,7 @@ def command(
 
     \b
     hermetic realize cpython-aarch64
-    hermetic realize cpython-3.13.15-x86_64 -o result
+    hermetic realize cpython-3.14.7-x86_64 -o result
     hermetic realize --all --keep-going           every system's interpreter
     """
     session: Session = ctx.obj

@@ -20,6 +20,7 @@ from hermetic.project import lock as locks
 from hermetic.project import recipe as recipes
 from hermetic.project.files import Files
 from hermetic.project.lock import Lock
+from hermetic.project.pin import Pin
 from hermetic.project.recipe import Provides, Recipe
 from hermetic.project.toml import toml_line
 from hermetic.project.worktree import DIRECTORY, LOCK_FILE, PATCH_DIRECTORY
@@ -209,7 +210,7 @@ class _Instantiation:
         if script is None:
             if recipe.source is None:
                 raise self._error(recipe, "there is neither a source nor a build.sh", "name")
-            drv_id = self._unpacked(recipe, recipe.source, self._patches(recipe))
+            drv_id = self._unpacked(recipe, recipe.source, self._patches(recipe, recipe.source))
             if recipe.seed:
                 self.steps[drv_id] = msgspec.structs.replace(self.steps[drv_id], seed=True)
             return drv_id
@@ -243,7 +244,7 @@ class _Instantiation:
     def _source_trees(self, recipe: Recipe) -> dict[str, str]:
         sources = {}
         if recipe.source is not None:
-            sources[SOURCE_DIR] = self._unpacked(recipe, recipe.source, self._patches(recipe))
+            sources[SOURCE_DIR] = self._unpacked(recipe, recipe.source, self._patches(recipe, recipe.source))
         elif recipe.patches:
             raise self._error(recipe, "patches need a source to apply to", "patches")
         for directory, source in recipe.extra_sources.items():
@@ -329,21 +330,28 @@ class _Instantiation:
 
     def _unpacked(self, recipe: Recipe, source: str, patches: tuple[Patch, ...]) -> str:
         if (source, patches) not in self._sources:
-            if source not in self.evaluator.lock.sources:
-                hint = did_you_mean(source, self.evaluator.lock.sources)
-                raise self._error(recipe, f"unknown source {source!r}: not in {LOCK_FILE}", "source", hint)
-            pin = self.evaluator.lock.pin(source, self.versions.get(source))
+            pin = self._pin(recipe, source)
             fetch = Fetch(pin.name, pin.version, pin.sha256, pin.blake3, pin.size)
             fetch_id = self._add(Step(derivation_id(fetch), fetch, pin=pin))
             unpack = Unpack(pin.name, pin.version, fetch_id, patches)
             self._sources[source, patches] = self._add(Step(derivation_id(unpack), unpack))
         return self._sources[source, patches]
 
-    def _patches(self, recipe: Recipe) -> tuple[Patch, ...]:
+    def _pin(self, recipe: Recipe, source: str) -> Pin:
+        if source not in self.evaluator.lock.sources:
+            hint = did_you_mean(source, self.evaluator.lock.sources)
+            raise self._error(recipe, f"unknown source {source!r}: not in {LOCK_FILE}", "source", hint)
+        return self.evaluator.lock.pin(source, self.versions.get(source))
+
+    def _patches(self, recipe: Recipe, source: str) -> tuple[Patch, ...]:
+        """The patches of a recipe. One in a directory named like the line comes before the general one."""
         directory = f"{PATCH_DIRECTORY}/{recipe.name}/"
+        parts = self._pin(recipe, source).version.split(".")
+        lines = [".".join(parts[:length]) + "/" for length in range(len(parts), 0, -1)]
         patches = []
         for name in recipe.patches:
-            data = self.evaluator.files.get(directory + name)
+            files = [self.evaluator.files.get(f"{directory}{line}{name}") for line in (*lines, "")]
+            data = next((found for found in files if found is not None), None)
             if data is None:
                 there = [f.removeprefix(directory) for f in self.evaluator.files if f.startswith(directory)]
                 raise self._error(recipe, f"no patch {directory}{name}", name, did_you_mean(name, there))

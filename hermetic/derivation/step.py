@@ -81,7 +81,7 @@ class Graph(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What was asked for on the command line, e.g. `cpython-3.13.15-aarch64`.
+    """What was asked for on the command line, e.g. `cpython-3.14.7-aarch64`.
 
     Attributes:
         label: the target as it is shown.

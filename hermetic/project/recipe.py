@@ -57,9 +57,13 @@ class VersionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
     """`[version."3.14"]`: what is different for one line of a source.
 
     A field given here takes the place of the recipe's; `env` is joined with the recipe's, key by key.
+
+    Attributes:
+        without_patches: patches of the recipe that this line does not need.
     """
 
     patches: tuple[str, ...] | UnsetType = UNSET
+    without_patches: tuple[str, ...] = ()
     extra_sources: dict[str, str] | UnsetType = UNSET
     build_inputs: tuple[str, ...] | UnsetType = UNSET
     host_inputs: tuple[str, ...] | UnsetType = UNSET
@@ -114,6 +118,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
         changes: dict[str, Any] = {
             f: value for f in section.__struct_fields__ if (value := getattr(section, f)) is not UNSET
         }
+        left_out = changes.pop("without_patches")
+        changes["patches"] = tuple(p for p in changes.get("patches", self.patches) if p not in left_out)
         changes["env"] = {**self.env, **changes.get("env", {})}
         return msgspec.structs.replace(self, **changes)
 
@@ -178,6 +184,10 @@ def _mistakes(recipe: Recipe, directory: str) -> Iterator[_Mistake]:
         table = ("version", prefix)
         if not VERSION_PREFIX.match(prefix):
             yield table, None, f'"{prefix}" cannot be the beginning of a version', None
+        patches = _given(section.patches, recipe.patches)
+        for name in section.without_patches:
+            if name not in patches:
+                yield table, "without-patches", f"there is no patch {name}", did_you_mean(name, patches)
         yield from _mistakes_of_fields(table, section)
         yield from _mistakes_of_env((*table, "env"), _given(section.env, {}))
 

@@ -396,6 +396,7 @@ class Session(Opened):
         *,
         to: str | None = None,
         mirrors: tuple[str, ...] = (),
+        default: bool = True,
         note: Callable[[str], None] = lambda line: None,
     ) -> list[str]:
         """Pin a source in another version; see `sources.update.update` for arguments and errors.
@@ -408,9 +409,8 @@ class Session(Opened):
         from hermetic.sources.fetch import Fetcher
 
         old = self.lock
-        new = update.update(
-            old, name, Fetcher(self.store.layout.downloads), to=to, mirrors=mirrors, note=note
-        )
+        fetcher = Fetcher(self.store.layout.downloads)
+        new = update.update(old, name, fetcher, to=to, mirrors=mirrors, default=default, note=note)
         if new != old:
             update.save(self.root / worktree.LOCK_FILE, new)
         return locks.diff(old, new)

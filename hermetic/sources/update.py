@@ -111,9 +111,10 @@ def update(
     *,
     to: str | None = None,
     mirrors: tuple[str, ...] = (),
+    default: bool = True,
     note: Callable[[str], None] = lambda line: None,
 ) -> Lock:
-    """A lock in which `name` is pinned in another version, which becomes its default.
+    """A lock in which `name` is pinned in another version, too.
 
     Unless `mirrors` are given, the new ones are the old ones with the version replaced; of the mirror that
     listed the version, the address that it listed. The file is downloaded from each; those that give other
@@ -122,6 +123,7 @@ def update(
 
     Args:
         to: the version; None: the newest of its line that a mirror lists.
+        default: make it the version that the name means; otherwise the present default stays.
         note: told in one line about each mirror that is left out or could not be checked.
 
     Raises:
@@ -140,7 +142,7 @@ def update(
         version, known = newest(old, fetcher)
     wanted = mirrors or _rewritten(old, version, known, note)
     pin = _measured(name, version, wanted, fetcher, note)
-    return locks.set_pin(lock, pin, default=True)
+    return locks.set_pin(lock, pin, default=default)
 
 
 def _rewritten(
@@ -169,7 +171,7 @@ def _rewritten(
 def _measured(
     name: str, version: str, mirrors: tuple[str, ...], fetcher: Fetcher, note: Callable[[str], None]
 ) -> Pin:
-    """Download from each mirror; a pin with the mirrors that agree."""
+    """Download from each mirror; a pin with the mirrors that agree. The first of them names the file."""
     kept: list[str] = []
     problems: list[str] = []
     first: Pin | None = None
@@ -194,7 +196,7 @@ def _measured(
         kept.append(spec)
     if first is None:
         raise FetchError(f"no mirror gave {name} {version}", details=tuple(problems))
-    return msgspec.structs.replace(first, mirrors=tuple(kept))
+    return msgspec.structs.replace(first, file=file_name(kept[0]), mirrors=tuple(kept))
 
 
 def _measure(name: str, version: str, spec: str, fetcher: Fetcher) -> Pin:

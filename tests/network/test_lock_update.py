@@ -63,6 +63,21 @@ def test_update_keeps_upstreams_address_when_it_is_out_of_reach(tmp_path: Path, 
     assert new.pin("thing").mirrors == (server.url("/up/thing-2.0.tar.gz"), server.url("/b/thing-2.0.tar.gz"))
 
 
+def test_update_pins_a_version_beside_the_default(tmp_path: Path, server: Server) -> None:
+    server.routes["/thing-2.0.tar.gz"] = whole(b"new")
+    old = a_lock(pin_of(server.url("/thing-1.0.tar.gz")))
+    new = update.update(old, "thing", fetcher(tmp_path), to="2.0", default=False)
+    assert new.default_version("thing") == "1.0"
+    assert new.pin("thing", "2.0").size == 3
+
+
+def test_a_file_has_the_name_that_the_first_mirror_gives_it(tmp_path: Path, server: Server) -> None:
+    server.routes["/b/copy_of_2.0.tar"] = whole(b"new")
+    mirrors = (server.url("/up/thing-2.0.tar"), server.url("/b/copy_of_2.0.tar"))
+    new = update.update(EMPTY, "thing", fetcher(tmp_path), to="2.0", mirrors=mirrors)
+    assert new.pin("thing").file == "thing-2.0.tar"
+
+
 def test_update_adds_a_new_source_from_given_mirrors(tmp_path: Path, server: Server) -> None:
     server.routes["/n-1.tar"] = whole(b"new")
     with pytest.raises(LockError, match="pins no source"):

@@ -16,7 +16,10 @@ from hermetic.systems import running_on
 from tests.support.settings import TAKEN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-TARGETS = ("cpython-x86_64", "cpython-aarch64")
+# What is tried: the default version, or others that the lock pins.
+VERSIONS = os.environ.get("HERMETIC_TEST_VERSIONS", "").split()
+RECIPES = tuple(f"cpython-{version}" for version in VERSIONS) or ("cpython",)
+TARGETS = tuple(f"{recipe}-{arch}" for recipe in RECIPES for arch in ("x86_64", "aarch64"))
 
 
 def hermetic(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -36,15 +39,26 @@ def hermetic(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="session")
 def outputs() -> dict[str, Path]:
-    """Both interpreters: target to store path."""
+    """The interpreters: target to store path."""
     records = json.loads(hermetic("realize", "--json", *TARGETS).stdout)
     return {r["target"]: Path(r["path"]) for r in records}
 
 
-@pytest.fixture(scope="session")
-def native(outputs: dict[str, Path]) -> Path:
-    """The tree of the interpreter for this machine."""
-    return outputs[f"cpython-{running_on(machine.this())[0].arch}"]
+@pytest.fixture(scope="session", params=RECIPES)
+def native(request: pytest.FixtureRequest, outputs: dict[str, Path]) -> Path:
+    """The tree of each interpreter for this machine."""
+    return outputs[f"{request.param}-{running_on(machine.this())[0].arch}"]
+
+
+def line(tree: Path) -> str:
+    """The release line of the interpreter in a tree, such as `3.14`."""
+    (library,) = tree.glob("lib/python*")
+    return library.name.removeprefix("python")
+
+
+def library(tree: Path) -> Path:
+    """Where the standard library is."""
+    return tree / "lib" / f"python{line(tree)}"
 
 
 def own_copy(tree: Path, copy: Path) -> Path:

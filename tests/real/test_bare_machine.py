@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import environment, own_copy
+from tests.real.conftest import environment, library, own_copy
+from tests.real.terminal import Terminal
 
 SECONDS = 4  # below the time after which a resolver gives up on a name server that does not answer
 
@@ -52,7 +53,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 summer = datetime(2024, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))
 print(summer.utcoffset(), summer.tzname(), len(available_timezones()) > 500)
 print("Asia/Kolkata" in available_timezones())
-for key in ("Europe/Nowhere", "Europe", "../python3.13/os.py"):
+for key in ("Europe/Nowhere", "Europe", "../../os.py"):
     try:
         ZoneInfo(key)
     except (ZoneInfoNotFoundError, ValueError) as error:
@@ -66,7 +67,7 @@ for key in ("Europe/Nowhere", "Europe", "../python3.13/os.py"):
 def test_time_zones_of_the_user_come_first(own_root: Path) -> None:
     zones = own_root / "zones" / "Europe"
     zones.mkdir(parents=True)
-    ours = own_root / "lib/python3.13/zoneinfo/data"
+    ours = library(own_root) / "zoneinfo/data"
     shutil.copy(ours / "Asia/Tokyo", zones / "Berlin")
     code = """
 from datetime import datetime
@@ -74,7 +75,7 @@ from zoneinfo import ZoneInfo
 print(datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")).tzname())
 """
     assert bare(own_root, code, PYTHONTZPATH="/zones") == "JST\n"
-    package = own_root / "lib/python3.13/site-packages/tzdata"
+    package = library(own_root) / "site-packages/tzdata"
     (package / "zoneinfo" / "Europe").mkdir(parents=True)
     for directory in (package, package / "zoneinfo", package / "zoneinfo/Europe"):
         (directory / "__init__.py").touch()
@@ -168,6 +169,19 @@ def test_a_server_starts_without_waiting_for_names(root: Path) -> None:
 def test_terminals_by_their_names(root: Path, terminal: str) -> None:
     code = "import curses as c; c.setupterm(fd=1); print(c.tigetnum('cols') > 0, c.tigetstr('cr') == b'\\r')"
     assert bare(root, code, TERM=terminal) == "True True\n"
+
+
+@pytest.mark.parametrize("name", ["alacritty", "xterm-kitty", "linux"])
+def test_the_prompt_edits_lines_in_terminals_that_no_file_describes(root: Path, name: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("chroot needs root")
+    command = [shutil.which("chroot", path="/usr/sbin:/usr/bin") or "", str(root), "/bin/python3", "-q"]
+    terminal = Terminal(command, {"TERM": name, "HOME": "/", "LC_ALL": "C.UTF-8"}, cwd=root)
+    terminal.expect(">>> ")
+    assert "pyrepl" not in terminal.screen, "it says that it cannot use its own line editing"
+    terminal.type("67\x02*\r", "42")
+    terminal.type("exit\r", "")
+    assert terminal.end("") == 0
 
 
 def test_terminal_descriptions_are_searched_as_ncurses_says(native: Path, tmp_path: Path) -> None:

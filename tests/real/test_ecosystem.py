@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import environment
+from tests.real.conftest import environment, line
 
 Run = Callable[..., str]
 
@@ -114,9 +114,11 @@ def test_pex(run: Run, python: str) -> None:
 
 
 def test_tox(run: Run, python: str, tmp_path: Path) -> None:
+    name = f"py{line(Path(python).parents[1]).replace('.', '')}"
     (tmp_path / "tox.toml").write_text(
-        'env_list = ["py313"]\n[env_run_base]\nskip_install = true\ndeps = ["six"]\n'
+        f'env_list = ["{name}"]\n'
+        '[env_run_base]\nskip_install = true\ndeps = ["six"]\n'
         'commands = [["python", "-c", "import six, sys; print(sys.base_prefix)"]]\n'
     )
-    said = run("tox", "run", "-e", "py313", "--discover", python)
+    said = run("tox", "run", "-e", name, "--discover", python)
     assert str(Path(python).parents[1]) in said

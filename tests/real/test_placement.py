@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import environment, own_copy
+from tests.real.conftest import environment, library, line, own_copy
 
 WHERE = "import sys; print(sys.executable, sys.prefix, sys.base_prefix, sep='|')"
-LIBRARY = "lib/python3.13"
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +44,12 @@ def make_venv(program: Path | str, directory: Path, *options: str) -> Path:
     return directory
 
 
+def another_library(directory: Path) -> None:
+    """What looks like the library of another Python, and ends the interpreter that takes it."""
+    (directory / "lib-dynload").mkdir(parents=True)
+    (directory / "os.py").write_text("raise SystemExit('the library of another Python')\n")
+
+
 @pytest.fixture
 def link(home: Path, tmp_path: Path) -> Path:
     """A symlink to a symlink to the interpreter; the first is relative."""
@@ -66,9 +71,8 @@ def test_argv0_is_what_the_caller_likes(home: Path, argv0: str) -> None:
 def test_another_python_of_the_same_line_in_path_is_not_taken(home: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     (other / "bin").mkdir(parents=True)
-    shutil.copy(home / "bin/python3.13", other / "bin/python3")
-    (other / LIBRARY / "lib-dynload").mkdir(parents=True)
-    (other / LIBRARY / "os.py").write_text("raise SystemExit('the library of another Python')\n")
+    shutil.copy(home / "bin" / f"python{line(home)}", other / "bin/python3")
+    another_library(other / library(home).relative_to(home))
     assert where(home / "bin/python3", "python3", PATH=f"{other}/bin")[1] == str(home)
 
 
@@ -85,7 +89,7 @@ def test_it_is_found_through_path_relative_paths_and_symlinks(home: Path, link: 
 
 def test_a_second_name_in_its_directory_is_as_good(home: Path) -> None:
     other = home / "bin" / "another-name"
-    other.hardlink_to(home / "bin/python3.13")
+    other.hardlink_to(home / "bin" / f"python{line(home)}")
     try:
         assert where(other) == [str(other), str(home), str(home)]
     finally:
@@ -93,17 +97,17 @@ def test_a_second_name_in_its_directory_is_as_good(home: Path) -> None:
 
 
 def test_a_hard_link_elsewhere_is_refused_in_words(home: Path, tmp_path: Path) -> None:
-    (tmp_path / "python3").hardlink_to(home / "bin/python3.13")
+    (tmp_path / "python3").hardlink_to(home / "bin" / f"python{line(home)}")
     done = subprocess.run(
         [str(tmp_path / "python3"), "-c", ""], env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert f"There is no {LIBRARY} in a directory above {tmp_path}" in done.stderr
+    assert f"There is no lib/python{line(home)} in a directory above {tmp_path}" in done.stderr
     assert "PYTHONHOME" in done.stderr
 
 
 def test_it_is_found_when_executed_through_a_descriptor(home: Path) -> None:
-    program = home / "bin/python3.13"
+    program = home / "bin" / f"python{line(home)}"
     child = f"import os; os.execve(os.open({str(program)!r}, os.O_RDONLY), ['x', '-c', {WHERE!r}], {{}})"
     done = subprocess.run([str(program), "-c", child], capture_output=True, text=True, check=True)
     assert done.stdout.split("|")[:2] == [str(program), str(home)]
@@ -117,7 +121,7 @@ def test_a_program_that_may_be_executed_but_not_read_is_found(home: Path) -> Non
         Path(directory).chmod(0o755)
         tree = Path(directory, "python")
         shutil.copytree(home, tree, symlinks=True)
-        program = tree / "bin/python3.13"
+        program = tree / "bin" / f"python{line(tree)}"
         program.chmod(0o711)
         done = subprocess.run(
             ["x", "-c", WHERE],
@@ -166,8 +170,7 @@ def test_a_venv_of_a_venv_works(home: Path, tmp_path: Path) -> None:
 def test_a_venv_takes_its_library_from_where_the_program_is(home: Path, tmp_path: Path) -> None:
     # As when /usr/bin holds a symlink to this interpreter and /usr/lib the library of the system's.
     (tmp_path / "usr" / "bin").mkdir(parents=True)
-    (tmp_path / "usr" / LIBRARY / "lib-dynload").mkdir(parents=True)
-    (tmp_path / "usr" / LIBRARY / "os.py").write_text("raise SystemExit('the library of another Python')\n")
+    another_library(tmp_path / "usr" / library(home).relative_to(home))
     link = tmp_path / "usr" / "bin" / "python-of-hermetic"
     link.symlink_to(home / "bin/python3")
     venv = make_venv(link, tmp_path / "venv")

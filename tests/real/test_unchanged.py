@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import environment, hermetic
+from tests.real.conftest import environment, hermetic, library, line
 
 
 def contents(tree: Path) -> dict[str, str]:
@@ -74,11 +74,12 @@ def test_byte_code_is_cached_where_the_user_says(writable: Path, tmp_path: Path)
 
 def test_byte_code_of_the_users_modules_is_cached(writable: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("")
-    (writable / "lib/python3.13/site-packages/theirs.py").write_text("")
+    packages = library(writable) / "site-packages"
+    (packages / "theirs.py").write_text("")
     assert python(writable, "-c", "import mine, theirs", PYTHONPATH=str(tmp_path)).returncode == 0
-    assert [p.name for p in (tmp_path / "__pycache__").iterdir()] == ["mine.cpython-313.pyc"]
-    cached = writable / "lib/python3.13/site-packages/__pycache__"
-    assert [p.name for p in cached.iterdir()] == ["theirs.cpython-313.pyc"]
+    tag = f"cpython-{line(writable).replace('.', '')}"
+    assert [p.name for p in (tmp_path / "__pycache__").iterdir()] == [f"mine.{tag}.pyc"]
+    assert [p.name for p in (packages / "__pycache__").iterdir()] == [f"theirs.{tag}.pyc"]
 
 
 def test_installers_are_sent_to_a_venv(writable: Path, tmp_path: Path) -> None:

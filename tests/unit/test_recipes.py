@@ -67,6 +67,12 @@ WRONG = {
         ['"A-B"'],
         None,
     ),
+    "a patch left out that is not in the list": (
+        edited(LIB, '"0002-b.patch"]', '"0002-b.patch"]\n[version."1"]\nwithout-patches = ["0002-c.patch"]'),
+        f"{LIB}:6",
+        ["0002-c.patch"],
+        "0002-b.patch",
+    ),
     "a bad beginning of a version": (
         edited(APP, "[env]", '[version."1 0"]\ntimeout = 1\n[env]'),
         f"{APP}:5",
@@ -308,6 +314,37 @@ def test_a_section_by_version_is_for_the_versions_that_begin_so(
     build = build_of(project, f"app-{version}-aarch64")
     on_host = {p.rpartition("/")[2] for p in build.inputs if "aarch64" in p}
     assert (on_host, build.env["FLAVOUR"], build.env.get("NEW")) == (inputs, flavour, new)
+
+
+def patches_of(project: dict[str, bytes], target: str) -> list[tuple[str, str]]:
+    """Name and text of each patch of a target's source."""
+    graph = instance(project, target).graph
+    unpacked = graph[build_of(project, target).sources["/build/source"]]
+    assert isinstance(unpacked, Unpack)
+    return [(patch.name, patch.text) for patch in unpacked.patches]
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("1.0", [("0001-a.patch", "general"), ("0002-b.patch", "general b")]),
+        ("2.0", [("0001-a.patch", "for 2")]),
+        ("2.5.1", [("0001-a.patch", "for 2.5"), ("0002-b.patch", "general b")]),
+        ("20.1", [("0001-a.patch", "general"), ("0002-b.patch", "general b")]),
+    ],
+)
+def test_a_patch_may_be_another_for_a_line_or_left_out(version: str, expected: list[tuple[str, str]]) -> None:
+    list_of_patches = 'patches = ["0001-a.patch", "0002-b.patch"]\n'
+    left_out = f'{list_of_patches}[version."2"]\nwithout-patches = ["0002-b.patch"]\n[version."2.5"]\n'
+    project = edited(LIB, list_of_patches, left_out)
+    project[LOCK] = (BASE[LOCK] + '\n[default]\nlib = "1.0"\n').encode()
+    if version != "1.0":
+        project[LOCK] += pin("lib", version).encode()
+    project["patches/lib/0001-a.patch"] = b"general"
+    project["patches/lib/0002-b.patch"] = b"general b"
+    project["patches/lib/2/0001-a.patch"] = b"for 2"
+    project["patches/lib/2.5/0001-a.patch"] = b"for 2.5"
+    assert patches_of(project, f"lib-{version}-aarch64") == expected
 
 
 def test_a_version_may_be_made_for_fewer_systems() -> None:

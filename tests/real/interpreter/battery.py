@@ -29,16 +29,39 @@ from pathlib import Path
 SECONDS = 600  # for one check; an emulated machine is slow
 HERE = Path(__file__).resolve().parent
 CHECKS: dict[str, Callable[[], object]] = {}
-STATIC_MODULES = (
-    "_asyncio _bz2 _ctypes _curses _curses_panel _datetime _decimal _elementtree _hashlib _json _lzma "
-    "_multiprocessing _pickle _posixshmem _posixsubprocess _socket _sqlite3 _ssl _uuid _zoneinfo array "
-    "binascii fcntl grp math mmap pyexpat readline resource select syslog termios unicodedata zlib"
-)
+# By the first line that has them: what CPython's Setup.stdlib lists for Linux, but for what is left out.
+STATIC_MODULES = {
+    (3, 13): """
+        _asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw
+        _contextvars _csv _ctypes _curses _curses_panel _datetime _decimal _elementtree _hashlib _heapq
+        _interpchannels _interpqueues _interpreters _json _lsprof _lzma _md5 _multibytecodec _multiprocessing
+        _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha2 _sha3 _socket _sqlite3 _ssl
+        _statistics _struct _sysconfig _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat
+        readline resource select syslog termios unicodedata zlib""",
+    (3, 14): "_hmac _remote_debugging _types _zstd",
+    (3, 15): "_math_integer",
+}
+# What is in packages is not in sys.stdlib_module_names.
+SUBMODULES = {
+    (3, 13): "concurrent.futures ctypes.util dbm.sqlite3 importlib.resources _pyrepl.main",
+    (3, 14): "asyncio.tools compression.zstd concurrent.interpreters string.templatelib",
+    (3, 15): "profiling.sampling profiling.tracing",
+}
 
 
 def check(function: Callable[[], object]) -> Callable[[], object]:
     CHECKS[function.__name__] = function
     return function
+
+
+def since(*line: int) -> Callable[[Callable[[], object]], Callable[[], object]]:
+    """A check of what this line and those after it have."""
+    return check if sys.version_info >= line else lambda function: function
+
+
+def of_this_line(names: dict[tuple[int, int], str]) -> list[str]:
+    """The names that this line has."""
+    return [name for line, text in names.items() if sys.version_info >= line for name in text.split()]
 
 
 # qemu answers for /proc/self, but not for this other name of it: there the emulator itself shows.
@@ -100,7 +123,7 @@ def modules_are_built_in() -> None:
     import asyncio  # noqa: F401  (_asyncio alone comes up half done)
     import importlib
 
-    for name in STATIC_MODULES.split(" "):
+    for name in of_this_line(STATIC_MODULES):
         assert name in sys.builtin_module_names, name
         importlib.import_module(name)
 
@@ -117,7 +140,7 @@ def every_module_of_the_library_imports() -> None:
         "winsound _overlapped antigravity this _aix_support _android_support _ios_support _osx_support _msi"
     )
     warnings.simplefilter("ignore")
-    for name in sorted(sys.stdlib_module_names - set(absent.split(" "))):
+    for name in sorted({*sys.stdlib_module_names, *of_this_line(SUBMODULES)} - set(absent.split(" "))):
         importlib.import_module(name)
 
 
@@ -168,12 +191,13 @@ def tree_can_be_moved() -> None:
         moved = Path(folder, "elsewhere", "with space")
         (moved / "bin").mkdir(parents=True)
         (moved / "lib").symlink_to(Path(sys.base_prefix, "lib"))
-        shutil.copy(INTERPRETER, moved / "bin" / "python3.13")
+        name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        shutil.copy(INTERPRETER, moved / "bin" / name)
         script = (
             "import sys, sysconfig\n"
             "print(sys.prefix, sysconfig.get_config_var('prefix'), sysconfig.get_path('stdlib'), sep='\\n')"
         )
-        prefix, configured, library = run(moved / "bin" / "python3.13", "-c", script).stdout.splitlines()
+        prefix, configured, library = run(moved / "bin" / name, "-c", script).stdout.splitlines()
         assert prefix == configured == str(moved) and library.startswith(str(moved)), (
             prefix,
             configured,
@@ -253,6 +277,35 @@ def lzma_round_trip() -> None:
 
     _round_trip(lzma.compress, lzma.decompress)
     _round_trip(lambda d: lzma.compress(d, check=lzma.CHECK_SHA256, preset=9), lzma.decompress)
+
+
+@since(3, 14)
+def zstd_round_trip() -> None:
+    import io
+    import tarfile
+    import zipfile
+
+    from compression import zstd
+
+    assert zstd.zstd_version_info >= (1, 5, 7)
+    _round_trip(zstd.compress, zstd.decompress)
+    workers = {zstd.CompressionParameter.nb_workers: 2, zstd.CompressionParameter.checksum_flag: 1}
+    assert zstd.CompressionParameter.nb_workers.bounds()[1] > 0, "it was built without threads"
+    _round_trip(lambda d: zstd.compress(d, options=workers), zstd.decompress)
+    samples = [b"sample %d of what is compressed with a dictionary" % n for n in range(1000)]
+    trained = zstd.train_dict(samples, 1024)
+    packed = zstd.compress(samples[0], zstd_dict=trained)
+    assert zstd.decompress(packed, zstd_dict=trained) == samples[0]
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:zst") as tar:
+        tar.add(__file__, "battery.py")
+    archive.seek(0)
+    with tarfile.open(fileobj=archive) as tar:
+        assert tar.extractfile("battery.py").read() == Path(__file__).read_bytes()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_ZSTANDARD) as written:
+        written.write(__file__, "battery.py")
+    with zipfile.ZipFile(archive) as read:
+        assert read.read("battery.py") == Path(__file__).read_bytes()
 
 
 @check
@@ -776,6 +829,33 @@ def threads_have_deep_stacks() -> None:
     assert sys_info() and len(json.dumps(_deep(900))) == 1800
 
 
+@since(3, 14)
+def recursion_ends_before_the_stack_does() -> None:
+    script = """if True:
+        import sys, threading
+        nested = []
+        for _ in range(500_000):
+            nested = [nested]
+        ended = []
+        def recurse():
+            try:
+                repr(nested)
+            except RecursionError:
+                ended.append(threading.current_thread().name)
+        for size in (256 << 10, 8 << 20):
+            threading.stack_size(size)
+            thread = threading.Thread(target=recurse, name=f"with {size}")
+            thread.start()
+            thread.join()
+        recurse()
+        print(*ended, sep=", ")
+    """
+    for command in ('exec "$@"', 'ulimit -s 1024; exec "$@"'):
+        starter = ["/bin/sh", "-c", command, "sh", sys.executable, "-c", script]
+        done = subprocess.run(starter, text=True, capture_output=True)
+        assert done.stdout == "with 262144, with 8388608, MainThread\n", (command, done)
+
+
 @check
 def threads_share_work() -> None:
     import concurrent.futures
@@ -936,6 +1016,39 @@ def subinterpreters() -> None:
     other = _interpreters.create()
     assert _interpreters.run_string(other, "import json, sqlite3; assert json.loads('[1]') == [1]") is None
     _interpreters.destroy(other)
+
+
+@since(3, 14)
+def another_process_is_debugged() -> None:
+    if EMULATED:
+        return  # qemu does not let one program read the memory of another
+    with tempfile.TemporaryDirectory() as folder:
+        script, done = Path(folder, "script.py"), Path(folder, "done")
+        script.write_text(f"import pathlib; pathlib.Path({str(done)!r}).write_text('here')")
+        waiting = "import sys, time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)"
+        with subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE) as process:
+            try:
+                process.stdout.readline()
+                sys.remote_exec(process.pid, str(script))
+                deadline = time.monotonic() + 60
+                while not done.exists() and time.monotonic() < deadline:
+                    time.sleep(0.05)
+            finally:
+                process.kill()
+        assert done.read_text() == "here"
+
+
+@since(3, 14)
+def interpreters_run_beside_each_other() -> None:
+    from concurrent import futures, interpreters
+
+    queue = interpreters.create_queue()
+    with contextlib.closing(interpreters.create()) as other:
+        other.prepare_main(queue=queue)
+        other.exec("queue.put(6 * 7)")
+        assert queue.get() == 42
+    with futures.InterpreterPoolExecutor(2) as pool:
+        assert list(pool.map(abs, [-1, -2])) == [1, 2]
 
 
 # --- the tools around
