@@ -16,10 +16,11 @@ from hermetic.systems import running_on
 from tests.support.settings import TAKEN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# What is tried: the default version, or others that the lock pins.
+# What is tried: the default version, or others that the lock pins, on these systems.
 VERSIONS = os.environ.get("HERMETIC_TEST_VERSIONS", "").split()
+ARCHS = os.environ.get("HERMETIC_TEST_SYSTEMS", "x86_64 aarch64 i386").split()
 RECIPES = tuple(f"cpython-{version}" for version in VERSIONS) or ("cpython",)
-TARGETS = tuple(f"{recipe}-{arch}" for recipe in RECIPES for arch in ("x86_64", "aarch64"))
+TARGETS = tuple(f"{recipe}-{arch}" for recipe in RECIPES for arch in ARCHS)
 
 
 def hermetic(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -13,10 +13,21 @@ import pytest
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
+from hermetic.systems import SYSTEMS
 from tests.real.conftest import CHECKOUT, environment, hermetic, library, line
 from tests.support.settings import TAKEN
 
-MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
+# The machines of ELF. https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
+MACHINES = {
+    "x86": {32: "EM_386", 64: "EM_X86_64"},
+    "aarch64": {64: "EM_AARCH64"},
+    "arm": {32: "EM_ARM"},
+    "riscv": {32: "EM_RISCV", 64: "EM_RISCV"},
+    "powerpc": {64: "EM_PPC64"},
+    "s390x": {64: "EM_S390"},
+    "mips": {64: "EM_MIPS"},
+    "loongarch": {64: "EM_LOONGARCH"},
+}
 BATTERY = CHECKOUT / "tests" / "real" / "interpreter" / "battery.py"
 
 
@@ -29,7 +40,7 @@ def _elf_files(tree: Path) -> Iterator[tuple[Path, ELFFile]]:
 
 
 def test_every_program_is_static_and_for_its_machine(tree: Path, target: str) -> None:
-    programs = 0
+    programs, system = 0, SYSTEMS[target.rsplit("-", 1)[1]]
     for path, elf in _elf_files(tree):
         kinds = {segment.header.p_type for segment in elf.iter_segments()}
         assert "PT_INTERP" not in kinds, path
@@ -43,7 +54,8 @@ def test_every_program_is_static_and_for_its_machine(tree: Path, target: str) ->
         assert not needed, path
         if elf.header.e_type in ("ET_EXEC", "ET_DYN"):
             programs += 1
-            assert elf.header.e_machine == MACHINES[target.rsplit("-", 1)[1]], path
+            assert elf.header.e_machine == MACHINES[system.kernel][system.bits], path
+            assert (elf.elfclass, elf.little_endian) == (system.bits, system.endian == "little"), path
     assert programs >= 1
 
 
@@ -77,9 +89,11 @@ def test_the_whole_library_does_something_real(target: str, outputs: dict[str, P
 
 
 def test_run_runs_native_and_foreign(target: str, tree: Path) -> None:
-    code = "import platform, sys; print(platform.machine(), *sys.version_info[:2])"
-    expected = [target.rsplit("-", 1)[1], *line(tree).split(".")]
-    assert hermetic("run", target, "--", "-c", code).stdout.split() == expected
+    code = "import platform, sys; print(platform.machine(), sys.byteorder, sys.maxsize, *sys.version_info[:2])"
+    machine, *properties = hermetic("run", target, "--", "-c", code).stdout.split()
+    system = SYSTEMS[target.rsplit("-", 1)[1]]
+    assert machine in system.uname
+    assert properties == [system.endian, str(2 ** (system.bits - 1) - 1), *line(tree).split(".")]
 
 
 def test_the_tree_can_be_moved(native: Path, tmp_path: Path) -> None:

@@ -220,8 +220,9 @@ def sysconfig_tells_where_it_stands() -> None:
     assert Path(sysconfig.get_config_h_filename()).is_file()
     assert Path(sysconfig.get_makefile_filename()).is_file()
     assert sysconfig.get_platform() == f"linux-{platform.machine()}"
-    assert sys.implementation._multiarch.startswith(platform.machine())
-    assert "-linux-musl" in sys.implementation._multiarch
+    assert sys.implementation._multiarch.split("-") == [
+        values["HOST_GNU_TYPE"].split("-")[0], *values["HOST_GNU_TYPE"].split("-")[-2:]
+    ]
 
 
 @check
