@@ -21,10 +21,7 @@ LEFT_OUT: Final = {
     "turtledemo": "needs _tkinter",
 }
 _ELSEWHERE: Final = {  # of other systems than Linux
-    "_android_support", "_apple_support", "_ios_support", "_osx_support", "_overlapped", "_scproxy", "_winapi",
-    "_wmi", "asyncio.windows_events", "asyncio.windows_utils", "encodings.mbcs", "encodings.oem", "msvcrt",
-    "multiprocessing.popen_spawn_win32", "nt", "ntpath", "winreg", "winsound", "this", "antigravity",
-    "_pyrepl.windows_console", "_aix_support",
+    "_ios_support", "_overlapped", "_scproxy", "_winapi", "_wmi", "msvcrt", "nt", "winreg", "winsound",
 }  # fmt: skip
 
 
@@ -90,7 +87,9 @@ def of_files(files: Files) -> Iterator[Verdict]:
     yield _verdict("no path of the build in any file", files.with_build_paths)
     yield _verdict(
         "the licence is there",
-        [] if any(re.fullmatch(r"lib/python3\.\d+/LICENSE(\.txt)?", n) for n in files.names) else ["no LICENSE"],
+        []
+        if any(re.fullmatch(r"lib/python3\.\d+/LICENSE(\.txt)?", n) for n in files.names)
+        else ["no LICENSE"],
     )
 
 

@@ -1,8 +1,8 @@
 """Runs one file of CPython's test suite. This program runs in the interpreter under test; see `suite`.
 
-regrtest writes what it runs as JUnit XML. Three things are missing there, and are added here: which test a failure
-of a subtest belongs to, failures of `setUpClass` and `setUpModule`, and the reason why a whole file was skipped.
-Standard library only, from Python 3.13.
+regrtest writes what it runs as JUnit XML. Three things are missing there, and are added here: which test a
+failure of a subtest belongs to, failures of `setUpClass` and `setUpModule`, and the reason why a whole file
+was skipped. Standard library only, from Python 3.13.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     """A group of tests that do not pass for one reason.
 
     Attributes:
-        kind: written `class`. `skipped`, `crashes` and `times-out` are about whole files. `flaky`: it may fail or
-            crash or not.
+        kind: written `class`. `skipped`, `crashes` and `times-out` are about whole files. `flaky`: it may
+            fail or crash, or not.
         tests: files, classes or tests, as in `test_socket.BasicTCPTest.testRecv`; `*` matches anything.
         targets: architectures, or `emulated`; none for all. lines: release lines as in `3.13`; none for all.
         upstream: an issue of CPython, as in `cpython#131032`.
@@ -106,7 +106,12 @@ def _mistakes(found: Expectations) -> Iterator[tuple[str, str, str, str | None]]
     for group, entry in found.expect.items():
         for target in entry.targets:
             if target not in (*SYSTEMS, EMULATED):
-                yield group, "targets", f'unknown target "{target}"', did_you_mean(target, [*SYSTEMS, EMULATED])
+                yield (
+                    group,
+                    "targets",
+                    f'unknown target "{target}"',
+                    did_you_mean(target, [*SYSTEMS, EMULATED]),
+                )
         for line in entry.lines:
             if not line.replace(".", "").isdigit():
                 yield group, "lines", f'"{line}" is not a release line', 'write it as "3.13"'
@@ -117,7 +122,12 @@ def _mistakes(found: Expectations) -> Iterator[tuple[str, str, str, str | None]]
         if not entry.tests:
             yield group, "tests", "tests is empty", "remove the group"
         if not entry.reason.strip():
-            yield group, "reason", "reason is empty", "say why, so that others can tell whether it still holds"
+            yield (
+                group,
+                "reason",
+                "reason is empty",
+                "say why, so that others can tell whether it still holds",
+            )
 
 
 def applying(found: Expectations, arch: str, version: str, *, emulated: bool) -> tuple[Expected, ...]:
@@ -131,9 +141,7 @@ def applying(found: Expectations, arch: str, version: str, *, emulated: bool) ->
     )
 
 
-def judge(
-    results: Sequence[FileResult], expected: Iterable[Expected], *, whole: bool = False
-) -> Judgement:
+def judge(results: Sequence[FileResult], expected: Iterable[Expected], *, whole: bool = False) -> Judgement:
     """What of a run was not as expected: neither failures nor passes may surprise.
 
     Args:
@@ -195,9 +203,7 @@ class _Judge:
         self.met.update(found)
         return found
 
-    def _note(
-        self, result: FileResult, name: str, expected: list[Expected], text: str, detail: str
-    ) -> None:
+    def _note(self, result: FileResult, name: str, expected: list[Expected], text: str, detail: str) -> None:
         if expected:
             self.expected.append(name)
         else:

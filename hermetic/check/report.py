@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -55,14 +56,14 @@ def markdown(reports: Sequence[TargetReport]) -> str:
     lines = [
         "# Checked",
         "",
-        "Written by `hermetic check --report`. Time is wall clock time; a machine that does other things takes longer.",
+        "Written by `hermetic check --report`. Time is wall clock time of a machine that may be busy.",
         "",
         "## CPython's test suite",
         "",
         "A file *fails as expected* if all of its tests that fail are listed in `expectations.toml`.",
         "",
-        "| target | version | files | passed | skipped | fail as expected | unexpected | tests passed | minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(_COLUMNS)} |",
+        f"|{'---|' * len(_COLUMNS)}",
         *(_row(report) for report in reports if report.judgement is not None),
         "",
         "## The artefact",
@@ -78,7 +79,11 @@ def markdown(reports: Sequence[TargetReport]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_WORDS = {"good": "yes", "bad": "**no**", "not tried": "not tried"}
+_COLUMNS: Final = (
+    "target", "version", "files", "passed", "skipped", "fail as expected", "unexpected", "tests passed",
+    "minutes",
+)  # fmt: skip
+_WORDS: Final = {"good": "yes", "bad": "**no**", "not tried": "not tried"}
 
 
 def _row(report: TargetReport) -> str:

@@ -17,7 +17,7 @@ _FIXTURE: Final = re.compile(r"((?:setUp|tearDown)(?:Class|Module)) \((.+)\)")
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One test. `name`: as in `test_json.TestDecode.test_float`. `detail`: a traceback, or the reason of a skip."""
+    """One test, as in `test_json.TestDecode.test_float`. `detail`: a traceback, or the reason of a skip."""
 
     name: str
     outcome: Outcome
@@ -104,7 +104,8 @@ def write_junit(results: Iterable[tuple[str, FileResult]]) -> bytes:
         if result.log:
             ElementTree.SubElement(suite, "system-out").text = _printable(result.log)
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
 
 
 def _printable(text: str) -> str:

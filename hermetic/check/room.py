@@ -97,6 +97,7 @@ class Room:
             timeout=timeout,
             log_limit=_LOG_LIMIT,
             aslr=True,
+            loopback=True,
             cpuinfo=self._cpuinfo,
         )
         try:

@@ -21,7 +21,9 @@ from hermetic.session import Session
     metavar="PATTERN",
     help="Run only the test files of this name; * matches anything (repeatable).",
 )
-@click.option("--timeout", type=whole_number(1, 10**6), metavar="SECONDS", help="Longest time of a test file.")
+@click.option(
+    "--timeout", type=whole_number(1, 10**6), metavar="SECONDS", help="Longest time of a test file."
+)
 @click.option("--junit", metavar="FILE", help="Write all results to FILE as JUnit XML.")
 @click.option("--report", metavar="FILE", help="Write a summary to FILE as Markdown tables.")
 @jobs_option
@@ -41,8 +43,9 @@ def command(
     """Check interpreters: what their files are, and whether CPython's own tests pass.
 
     Tests run in a sandbox, each file in a process of its own. What is known to fail is listed in
-    expectations.toml beside the recipe; anything else that fails, and anything listed there that passes, fails
-    the check. A TARGET for another architecture runs under the pinned qemu, by default only the core tests.
+    expectations.toml beside the recipe. Anything else that fails, and anything listed there that passes,
+    fails the check. A TARGET for another architecture runs under the pinned qemu, by default only the core
+    tests.
 
     Exit codes: 0 as expected, 104 not as expected.
 

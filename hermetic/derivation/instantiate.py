@@ -392,7 +392,12 @@ class _Instantiation:
 
     def _patches(self, recipe: Recipe) -> tuple[Patch, ...]:
         patches = []
-        for name in recipe.patches:
+        for number, name in enumerate(recipe.patches):
+            if name in recipe.patches[:number]:
+                hint = (
+                    "a recipe and the one that it extends have patches of other names: give it another name"
+                )
+                raise self._error(recipe, f'the patch "{name}" is listed twice', name, hint)
             found = self.evaluator.file_of(recipe.name, f"{PATCH_DIRECTORY}/{{}}/{name}")
             if found is None:
                 raise self._no_patch(recipe, name)

@@ -89,6 +89,10 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> limits.Wa
         sources = open_sources(request["operations"])
     _socket.sethostname(process["hostname"])
     syscalls.setdomainname("localdomain")
+    if process["loopback"]:
+        device = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        syscalls.bring_up(device.fileno(), "lo")
+        device.close()
     for op in request["operations"]:
         if op["type"] == "Processes":
             _step(_new_proc, op, sources)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hermetic.check import expectation, suite
+from hermetic.check import expectation, inspecting, suite
 from hermetic.check.expectation import Expectations
 from hermetic.check.report import TargetReport
 from hermetic.check.room import TREE, Interpreter, Room
@@ -69,16 +69,21 @@ def check(
     paths = {name: output.path for name, output in done.outputs.items()}
     with session.store.workspace("check") as space, Sandbox() as sandbox:
         for subject in subjects:
-            if artefact_only:
-                yield TargetReport(
-                    target=subject.target, version=subject.version, emulated=subject.emulated, artefact=()
-                )
-                continue
-            room = Room(sandbox, Path(space), _interpreter(subject, subject.suite, paths))
-            yield _suite(room, subject, tests, jobs, timeout, listener)
+            room = Room(sandbox, Path(space), _interpreter(subject, subject.target, paths))
+            report = TargetReport(
+                target=subject.target,
+                version=subject.version,
+                emulated=subject.emulated,
+                artefact=inspecting.verdicts(room),
+            )
+            if not artefact_only:
+                room = Room(sandbox, Path(space), _interpreter(subject, subject.suite, paths))
+                report = _with_suite(report, room, subject, tests, jobs, timeout, listener)
+            yield report
 
 
-def _suite(
+def _with_suite(
+    report: TargetReport,
     room: Room,
     subject: _Subject,
     tests: Sequence[str],
@@ -100,11 +105,8 @@ def _suite(
     expected = expectation.applying(
         subject.expectations, subject.system.arch, subject.version, emulated=subject.emulated
     )
-    return TargetReport(
-        target=subject.target,
-        version=subject.version,
-        emulated=subject.emulated,
-        artefact=(),
+    return msgspec.structs.replace(
+        report,
         results=tuple(results),
         judgement=expectation.judge(results, expected, whole=len(chosen) == len(names)),
         files=len(names),
