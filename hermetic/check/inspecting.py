@@ -20,7 +20,7 @@ from hermetic.sandbox import seccomp
 BUILD_PATHS: Final = re.compile(rb"(?<![\w.)}*-])/(?:hermetic|build)/[\w.-]+")
 _TIMEOUT: Final = 600.0  # seconds
 _ELF: Final = b"\x7fELF"
-_TRIES: Final = "/tries.py"
+_TRIES: Final = "tries.py"
 _RESULT: Final = "result.json"
 
 

@@ -72,7 +72,8 @@ class Room:
         Args:
             name: of the directory; unique while it runs.
             arguments: of the interpreter.
-            timeout: seconds. files: more files, path inside to content.
+            timeout: seconds.
+            files: those in the working directory, name to content.
             keep: name of a file in its working directory whose content is wanted.
 
         Raises:
@@ -82,6 +83,8 @@ class Room:
         interpreter = self.interpreter
         with translated(directory, "write"):
             directory.mkdir()
+            for place, content in (files or {}).items():
+                (directory / place).write_text(content, encoding="utf-8")
             output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         spec = SandboxSpec(
             argv=(*interpreter.command, *arguments),
@@ -93,7 +96,7 @@ class Room:
                 *interpreter.mounts,
             ),
             links=interpreter.links,
-            files={**_FILES, **(files or {})},
+            files=_FILES,
             timeout=timeout,
             log_limit=_LOG_LIMIT,
             aslr=True,

@@ -17,20 +17,22 @@ from hermetic.sandbox.client import Result
 # What needs neither a network, nor a display, nor gigabytes.
 _RESOURCES: Final = "all,tzdata,-network,-urlfetch,-gui,-audio,-largefile"
 _OPTIONS: Final = ("-u", "-W", "default", "-bb", "-E")  # of the interpreter, as `make test` has them
-_DRIVER: Final = "/driver.py"
+_DRIVER: Final = "driver.py"
 _JUNIT: Final = "junit.xml"
 _LISTING: Final = 120.0  # seconds to list the files
+_BAD_TEST, _NO_TESTS_RAN = 2, 4  # exit statuses of regrtest
 _TAIL: Final = 16_384  # characters of a log that are kept
 
 
 def files_of(room: Room) -> tuple[str, ...]:
-    """The test files that the interpreter has, as regrtest names them.
+    """The test files that the interpreter has: `test_json`, and in packages `test_asyncio.test_events`.
 
     Raises:
         HermeticError: it has no test suite.
     """
     ran = room.run("list", *_OPTIONS, "-m", "test", "--list-tests", timeout=_LISTING)
-    names = tuple(line for line in ran.output.splitlines() if line.startswith("test_"))
+    lines = (line.removeprefix("test.") for line in ran.output.splitlines())
+    names = tuple(line for line in lines if line.startswith("test_"))
     if not ran.result.ok or not names:
         raise HermeticError(
             f"{room.interpreter.target} does not list its tests",
@@ -119,9 +121,11 @@ def concluded(name: str, ran: Ran, timeout: float) -> FileResult:
     result = ran.result
     cases = read_junit(ran.kept, name)
     ending, how = _ending(result, timeout)
-    if ending == "completed" and not ran.kept and result.exit_status:
+    if ending == "completed" and result.exit_status == _NO_TESTS_RAN:
+        cases = (Case(name, "skipped", "no tests ran"),)
+    elif ending == "completed" and not ran.kept and result.exit_status not in (0, _BAD_TEST):
         ending, how = "crashed", f"exit status {result.exit_status}, without a report"
-    if ending == "completed" and result.exit_status and all(c.outcome != "failed" for c in cases):
+    elif ending == "completed" and result.exit_status and all(c.outcome != "failed" for c in cases):
         # Outside of any test, as while its modules are imported.
         cases = (*cases, Case(name, "failed", ran.output[-_TAIL:]))
     found = FileResult(name, ending, cases, result.seconds, how)

@@ -114,6 +114,8 @@ def test_each_test_of_a_junit_file_has_its_outcome() -> None:
         ({"exit_status": None, "timed_out": True}, "timed out", "after 60 s"),
         ({"exit_status": None, "exceeded": "memory"}, "crashed", "too much of memory"),
         ({"exit_status": 1}, "crashed", "exit status 1, without a report"),
+        ({"exit_status": 2}, "failed", ""),
+        ({"exit_status": 4}, "skipped", ""),
         ({"exit_status": 2, "kept": b"<testsuites/>"}, "failed", ""),
         ({"kept": JUNIT, "exit_status": 2}, "failed", ""),
         ({"kept": b"<testsuites><testcase name='test.test_json.A.b'/></testsuites>"}, "passed", ""),
