@@ -36,7 +36,7 @@ class Interpreter(msgspec.Struct, frozen=True):
         tree: the path of its store object.
         command: how it is started in the sandbox, where its tree is at `TREE`.
         mounts: whatever else is mounted. links: as in `SandboxSpec`. path: `PATH`.
-        emulated: it runs under an emulator.
+        formats: as in `SandboxSpec`; with one, it runs under an emulator.
     """
 
     target: str
@@ -47,7 +47,12 @@ class Interpreter(msgspec.Struct, frozen=True):
     mounts: tuple[Mount, ...] = ()
     links: dict[str, str] = {}
     path: str = "/bin"
-    emulated: bool = False
+    formats: tuple[str, ...] = ()
+
+    @property
+    def emulated(self) -> bool:
+        """Whether it runs under an emulator."""
+        return bool(self.formats)
 
 
 class Room:
@@ -101,6 +106,7 @@ class Room:
             log_limit=_LOG_LIMIT,
             aslr=True,
             loopback=True,
+            formats=interpreter.formats,
             cpuinfo=self._cpuinfo,
         )
         try:

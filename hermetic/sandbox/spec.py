@@ -70,6 +70,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         memory_reserve: bytes. When less than this is available on the machine, a build that uses more than
             half of what is in use is killed.
         loopback: the loopback interface is up. Builds have no network at all.
+        formats: programs of other systems that can be started, and by which emulator: lines for binfmt_misc
+            (see the kernel's documentation). Without effect before Linux 6.7.
 
         hostname, umask, aslr, uname26, cpuinfo, clock_offset, other_machine, one_cpu: perturbations.
             `aslr`: random address space layout. `uname26`: the kernel reports version 2.6. `cpuinfo`: text of
@@ -92,6 +94,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = PROCESSES
     memory_reserve: int = 256 << 20
     loopback: bool = False
+    formats: tuple[str, ...] = ()
     hostname: str = "localhost"
     umask: int = 0o022
     aslr: bool = False
@@ -185,6 +188,9 @@ def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "interactive": interactive,
+        # Who sets the sandbox up, in the outer user namespace. Only root may write to binfmt_misc.
+        "outer_ids": [0, 0] if spec.formats else [spec.uid, spec.gid],
+        "formats": list(spec.formats),
         **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout")},
         **{name: getattr(spec, name) for name in ("log_limit", "processes", "memory_reserve", "loopback")},
         **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},

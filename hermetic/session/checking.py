@@ -150,5 +150,15 @@ def _interpreter(subject: _Subject, target: str, paths: dict[str, Path]) -> Inte
         mounts=tuple(Mount(str(paths[name]), logical(BUILD_SYSTEM, name)) for name in tools),
         links={"/bin/sh": shell, "/usr/bin/env": shell},
         path=f"{logical(BUILD_SYSTEM, _USERLAND)}/bin:/bin:/usr/bin",
-        emulated=subject.emulated,
+        formats=(_format(subject, paths[target], emulator),) if subject.emulated else (),
     )
+
+
+def _format(subject: _Subject, tree: Path, emulator: str) -> str:
+    """The line for binfmt_misc by which programs of that system, too, can start themselves."""
+    with (tree / subject.program).open("rb") as file:
+        header = file.read(20)  # up to the machine (e_machine)
+    magic = "".join(f"\\x{byte:02x}" for byte in header)
+    any_type = header.index(2, 16) if 2 in header[16:18] else 16  # e_type, in either byte order
+    mask = "".join("\\xff" if n != any_type else "\\xfe" for n in range(len(header)))
+    return f":{subject.system.arch}:M:0:{magic}:{mask}:{emulator}:PF"

@@ -156,5 +156,5 @@ def test_a_request_holds_every_field_of_the_specification() -> None:
     """Those that describe the root are operations; the server gets all others by name."""
     of_the_root = {"mounts", "links", "files", "cpuinfo"}
     process = request(SPEC, interactive=False)["process"]
-    assert set(process) == {*SandboxSpec.__struct_fields__, "interactive"} - of_the_root
+    assert set(process) == {*SandboxSpec.__struct_fields__, "interactive", "outer_ids"} - of_the_root
     assert process["argv"] == ["/bin/sh"]
