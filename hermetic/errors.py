@@ -92,6 +92,12 @@ class NotReproducible(HermeticError):
     exit_code = 104
 
 
+class CheckFailed(HermeticError):
+    """An interpreter is not what it should be, or its tests did not end as expected."""
+
+    exit_code = 104
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate closest to a misspelt `word`, or None."""
     import difflib

@@ -11,7 +11,7 @@ if echo '#include <ffi.h>' | "$CC" "-I$libffi/include" -E -dM - | grep -q FFI_TA
     export ac_cv_ffi_complex_double_supported=yes
 fi
 ./configure --build=x86_64-build-linux-musl --host="$triple" --prefix=/PREFIX --with-build-python="$python" \
-    --enable-ipv6 --disable-test-modules --without-static-libpython --without-ensurepip --with-computed-gotos \
+    --enable-ipv6 "--${TEST_MODULES:-disable}-test-modules" --without-static-libpython --without-ensurepip --with-computed-gotos \
     --with-readline=editline --with-openssl="$openssl" --with-dbmliborder= \
     MODULE_BUILDTYPE=static DYNLOADFILE=dynload_stub.o OPT=-O3 CCSHARED=' ' LINKFORSHARED=' ' \
     LDFLAGS="$LDFLAGS -Wl,--lto-O0" \
@@ -32,11 +32,12 @@ neutral() {
 make pybuilddir.txt
 make EXTRA_CFLAGS=-flto "libpython$short.a"
 
-# The library is compiled while one core links. Left out: what needs Tcl/Tk, and the tests.
+# The library is compiled while one core links. Left out: what needs Tcl/Tk, and, unless they are wanted, the tests.
 mkdir -p "$lib/lib-dynload" "$out/bin"
 cp -R Lib/. LICENSE "$(cat pybuilddir.txt)"/_sysconfig*_* /build/certifi/certifi/cacert.pem "$lib/"
 neutral "$lib"/_sysconfig*_*
-(cd "$lib" && rm -r test idlelib tkinter turtledemo turtle.py __phello__)
+(cd "$lib" && rm -r idlelib tkinter turtledemo turtle.py __phello__)
+[ "${TEST_MODULES:-disable}" = enable ] || rm -r "$lib/test"
 cp -R /build/tzdata/tzdata/zoneinfo "$lib/zoneinfo/data"
 find "$lib/zoneinfo/data" -name __init__.py -exec rm {} +
 cat >"$lib/lib-dynload/README.txt" <<'EOF'
@@ -53,7 +54,7 @@ Error=This Python stays as it was built: what is installed into it would be ther
  .
  To have packages in a copy of this Python that is yours alone, delete the file EXTERNALLY-MANAGED from its library.
 EOF
-"$python" -m compileall -q -f --invalidation-mode unchecked-hash -s "$out" "$lib" &
+"$python" -m compileall -q -f -x 'bad_coding|badsyntax' --invalidation-mode unchecked-hash -s "$out" "$lib" &
 
 # Linking the program for tests of embedding would take as long as linking the interpreter: make takes it for made (-o).
 make -o Programs/_testembed EXTRA_CFLAGS=-flto PY_CORE_LDFLAGS="-flto -O3 $LDFLAGS" \

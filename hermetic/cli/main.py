@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "seeds": ("seeds", "List the prebuilt binaries that are trusted."),
     "lock": ("lock", "List, check or update the pinned sources (flake-like.lock)."),
     "verify": ("verify", "Rebuild targets under varied conditions and compare bit for bit."),
+    "check": ("check", "Check interpreters: their files, and CPython's own tests."),
     "gc": ("gc", "Delete from the store what no root keeps (garbage collection)."),
     "root": ("root", "Add, remove and list roots: names that keep objects in the store."),
     "why-live": ("why_live", "Say what keeps an object in the store."),
@@ -81,7 +82,7 @@ def cli(ctx: click.Context, project: str | None, store: str | None, debug: bool)
     Results go to stdout, progress and errors to stderr.
 
     Exit codes: 0 done, 1 error, 2 wrong usage, 100 a build failed, 101 a build took too long,
-    102 a hash did not match, 104 not reproducible, 130 interrupted.
+    102 a hash did not match, 104 not reproducible or a check failed, 130 interrupted.
     """
     from hermetic.session import Session
 

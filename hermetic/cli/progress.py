@@ -34,6 +34,7 @@ _TAIL: Final = 4096
 _PIECE: Final = 1 << 20  # bytes of a log that are read at once
 _VERBS: Final = {
     "build": "building",
+    "check": "testing",
     "fetch": "fetching",
     "substitute": "substituting",
     "unpack": "unpacking",
@@ -81,6 +82,8 @@ class Board:
         with self.lock:
             if isinstance(event, Planned):
                 self.plan, self.finished = event, 0
+                if event.checks:
+                    return counted(event.checks, "test file")
                 downloads = (
                     f" and {counted(event.fetches, 'download')} ({size(event.bytes)})"
                     if event.fetches
@@ -92,7 +95,7 @@ class Board:
             if isinstance(event, Started):
                 self.rows[event.drv_id] = Row(event)
                 self.waiting.pop(event.drv_id, None)
-                return f"{_VERBS[event.kind]} {event.label}"
+                return f"{_VERBS[event.kind]} {event.label}" if event.kind != "check" else None
             if isinstance(event, Waiting):
                 self.waiting[event.drv_id] = event
                 return f"waiting for {event.label}: {event.holder} is working on it"
@@ -110,6 +113,7 @@ class Board:
         self.rows.pop(event.drv_id, None)
         self.waiting.pop(event.drv_id, None)
         if isinstance(event, Failed):
+            self.finished += self.plan is not None and self.plan.checks > 0  # what failed has run to its end
             return f"FAILED {event.label}"
         if isinstance(event, Skipped):
             return f"skipped {event.label}: needs {event.because}, which failed"

@@ -21,7 +21,7 @@ from hermetic.project import recipe as recipes
 from hermetic.project.files import Files
 from hermetic.project.lock import Lock
 from hermetic.project.pin import Pin
-from hermetic.project.recipe import Provides, Recipe
+from hermetic.project.recipe import Extension, Provides, Recipe
 from hermetic.project.toml import toml_line
 from hermetic.project.worktree import DIRECTORY, LOCK_FILE, PATCH_DIRECTORY
 from hermetic.systems import BUILD_SYSTEM, SYSTEMS, System
@@ -29,6 +29,7 @@ from hermetic.systems import BUILD_SYSTEM, SYSTEMS, System
 SHELL: Final = "busybox"  # the recipe behind /bin/sh in every sandbox
 
 SOURCE_DIR: Final = "/build/source"
+SCRIPT: Final = f"{DIRECTORY}/{{}}/build.sh"  # of the recipe of that name
 
 
 class Evaluator:
@@ -37,18 +38,81 @@ class Evaluator:
     def __init__(self, files: Files) -> None:
         self.files = files
         self.lock: Lock = locks.parse(files[LOCK_FILE], LOCK_FILE)
-        self._recipes: dict[str, Recipe] = {}
+        self._lineages: dict[str, tuple[Recipe | Extension, ...]] = {}
+        self._recipes: dict[tuple[str, str | None], Recipe] = {}
         self._default_toolchain: str | UnsetType | None = UNSET
         recipe_files = (f.split("/") for f in files if f.startswith(f"{DIRECTORY}/"))
         self.names = tuple(sorted(parts[1] for parts in recipe_files if parts[2:] == ["recipe.toml"]))
         self.known = frozenset(self.names)
 
     def recipe(self, name: str) -> Recipe:
-        """The recipe of that name, which must exist."""
-        found = self._recipes.get(name)
+        """The recipe of that name, which must exist, without what is different for some versions."""
+        return self._merged(name, None)
+
+    def lineage(self, name: str) -> tuple[Recipe | Extension, ...]:
+        """The file of that name, which must exist, and what it extends: the one that extends nothing last.
+
+        Raises:
+            RecipeError: it extends a recipe that does not exist, or itself.
+        """
+        found = self._lineages.get(name)
         if found is None:
-            found = self._recipes[name] = recipes.parse(self.files[recipes.path_of(name)], name)
+            line = [recipes.parse(self.files[recipes.path_of(name)], name)]
+            while isinstance(last := line[-1], Extension):
+                if last.extends not in self.known:
+                    hint = did_you_mean(last.extends, self.names)
+                    message = f'extends unknown recipe "{last.extends}"'
+                    raise self.error(last.name, message, "extends", hint)
+                if any(before.name == last.extends for before in line):
+                    ring = " → ".join([*(r.name for r in line), last.extends])
+                    hint = "break it in one of these"
+                    raise self.error(last.name, f"a cycle of extensions: {ring}", "extends", hint)
+                line.append(recipes.parse(self.files[recipes.path_of(last.extends)], last.extends))
+            found = self._lineages[name] = tuple(line)
         return found
+
+    def _merged(self, name: str, version: str | None) -> Recipe:
+        key = name, version
+        merged = self._recipes.get(key)
+        if merged is None:
+            *extensions, origin = self.lineage(name)
+            assert isinstance(origin, Recipe)
+            merged = origin if version is None else origin.for_version(version)
+            for extension in reversed(extensions):
+                assert isinstance(extension, Extension)
+                for patch in extension.without_patches:
+                    if patch not in merged.patches and version is None:
+                        hint = did_you_mean(patch, merged.patches)
+                        raise self.error(extension.name, f"{merged.name} has no patch {patch}", patch, hint)
+                merged = merged.extended(extension if version is None else extension.for_version(version))
+            self._recipes[key] = merged
+        return merged
+
+    def file_of(self, name: str, place: str) -> str | None:
+        """The path of a recipe's file: its own, or that of the recipe that it extends; None without any.
+
+        Args:
+            place: of the file, with `{}` for the recipe's name.
+        """
+        paths = (place.format(recipe.name) for recipe in self.lineage(name))
+        return next((path for path in paths if path in self.files), None)
+
+    def error(self, name: str, message: str, near: str | None = None, hint: str | None = None) -> RecipeError:
+        """An error at the line of the recipe, or of one that it extends, that holds `near`.
+
+        Args:
+            near: a key, or a quoted value.
+        """
+        lineage = self._lineages.get(name)
+        files = [recipes.path_of(recipe.name) for recipe in lineage] if lineage else [recipes.path_of(name)]
+        for filename in files if near else ():
+            text = self.files[filename].decode("utf-8", "replace")
+            tables = ((), ("env",), ("provides", "env"), ("provides", "build-env"))
+            line = next((n for table in tables if (n := toml_line(text, table, near))), None)
+            line = line or next((n for n, t in enumerate(text.splitlines(), 1) if f'"{near}"' in t), None)
+            if line:
+                return RecipeError(f"{filename}:{line}: {message}", hint=hint)
+        return RecipeError(f"{files[0]}: {message}", hint=hint)
 
     def version_of(self, recipe: Recipe, versions: Mapping[str, str]) -> str:
         """The version of a recipe's output. `versions`: source name to the version asked for."""
@@ -59,9 +123,9 @@ class Evaluator:
     def recipe_for(self, name: str, versions: Mapping[str, str]) -> Recipe:
         """The recipe of that name, which must exist, as it is for the chosen versions of sources."""
         recipe = self.recipe(name)
-        if not isinstance(recipe.version, dict):
+        if all(not isinstance(part.version, dict) for part in self.lineage(name)):
             return recipe
-        return recipe.for_version(self.version_of(recipe, versions))
+        return self._merged(name, self.version_of(recipe, versions))
 
     def toolchains(self) -> dict[str, Provides]:
         """The recipes that are toolchains, with what they provide."""
@@ -205,9 +269,8 @@ class _Instantiation:
             raise self._error(parent, f"input {name!r} is not made for {system.arch}", name, hint)
 
     def _instantiate(self, recipe: Recipe, system: System, inputs: Inputs) -> str:
-        script_file = f"{DIRECTORY}/{recipe.name}/build.sh"
-        script = self.evaluator.files.get(script_file)
-        if script is None:
+        script_file = self.evaluator.file_of(recipe.name, SCRIPT)
+        if script_file is None:
             if recipe.source is None:
                 raise self._error(recipe, "there is neither a source nor a build.sh", "name")
             drv_id = self._unpacked(recipe, recipe.source, self._patches(recipe, recipe.source))
@@ -228,7 +291,7 @@ class _Instantiation:
             inputs={logical(s, n): self._done[n, s.arch] for n, s in (*inputs.build, *inputs.host)},
             links=dict.fromkeys(("/bin/sh", "/usr/bin/env"), f"{logical(BUILD_SYSTEM, SHELL)}/bin/busybox"),
             env=self._environment(recipe, system, inputs),
-            script=self._text(script_file, script),
+            script=self._text(script_file, self.evaluator.files[script_file]),
         )
         expected = self.evaluator.lock.expect.get(build.system, {}).get(f"{build.name}-{build.version}", "")
         step = Step(
@@ -258,7 +321,7 @@ class _Instantiation:
         tools: dict[str, None] = {}
         toolchain = None
         queue = [(n, build) for n in recipe.build_inputs] + [(n, linked) for n in recipe.host_inputs]
-        if f"{DIRECTORY}/{recipe.name}/build.sh" in self.evaluator.files:
+        if self.evaluator.file_of(recipe.name, SCRIPT) is not None:
             queue.append((SHELL, build))
             toolchain = self._toolchain(recipe)
             if toolchain is not None:
@@ -345,18 +408,26 @@ class _Instantiation:
 
     def _patches(self, recipe: Recipe, source: str) -> tuple[Patch, ...]:
         """The patches of a recipe. One in a directory named like the line comes before the general one."""
-        directory = f"{PATCH_DIRECTORY}/{recipe.name}/"
         parts = self._pin(recipe, source).version.split(".")
         lines = [".".join(parts[:length]) + "/" for length in range(len(parts), 0, -1)]
         patches = []
-        for name in recipe.patches:
-            files = [self.evaluator.files.get(f"{directory}{line}{name}") for line in (*lines, "")]
-            data = next((found for found in files if found is not None), None)
-            if data is None:
-                there = [f.removeprefix(directory) for f in self.evaluator.files if f.startswith(directory)]
-                raise self._error(recipe, f"no patch {directory}{name}", name, did_you_mean(name, there))
-            patches.append(Patch.of(name, data))
+        for number, name in enumerate(recipe.patches):
+            if name in recipe.patches[:number]:
+                hint = (
+                    "a recipe and the one that it extends have patches of other names: give it another name"
+                )
+                raise self._error(recipe, f'the patch "{name}" is listed twice', name, hint)
+            places = (f"{PATCH_DIRECTORY}/{{}}/{line}{name}" for line in (*lines, ""))
+            found = next((f for p in places if (f := self.evaluator.file_of(recipe.name, p))), None)
+            if found is None:
+                raise self._no_patch(recipe, name)
+            patches.append(Patch.of(name, self.evaluator.files[found]))
         return tuple(patches)
+
+    def _no_patch(self, recipe: Recipe, name: str) -> RecipeError:
+        directories = [f"{PATCH_DIRECTORY}/{r.name}/" for r in self.evaluator.lineage(recipe.name)]
+        there = [f.removeprefix(d) for f in self.evaluator.files for d in directories if f.startswith(d)]
+        return self._error(recipe, f"no patch {directories[0]}{name}", name, did_you_mean(name, there))
 
     def _version(self, recipe: Recipe) -> str:
         return self.evaluator.version_of(recipe, self.versions)
@@ -375,12 +446,4 @@ class _Instantiation:
     def _error(
         self, recipe: Recipe, message: str, near: str | None = None, hint: str | None = None
     ) -> RecipeError:
-        """An error at the line of the recipe that holds `near` (a key, or a quoted value)."""
-        filename = recipes.path_of(recipe.name)
-        text = self.evaluator.files[filename].decode("utf-8", "replace")
-        line = None
-        if near:
-            tables = ((), ("env",), ("provides", "env"), ("provides", "build-env"))
-            line = next((n for table in tables if (n := toml_line(text, table, near))), None)
-            line = line or next((n for n, t in enumerate(text.splitlines(), 1) if f'"{near}"' in t), None)
-        return RecipeError(f"{filename}{f':{line}' if line else ''}: {message}", hint=hint)
+        return self.evaluator.error(recipe.name, message, near, hint)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hermetic.errors import RecipeError, did_you_mean
-from hermetic.project.toml import decode_toml, toml_line
+from hermetic.project.toml import decode_toml, parse_toml, toml_line
 from hermetic.project.worktree import DIRECTORY
 from hermetic.systems import SYSTEMS
 
@@ -76,6 +76,23 @@ class VersionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
     env: dict[str, str] | UnsetType = UNSET
 
 
+class Extension(VersionSection, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """A recipe that says only how it differs from the recipe that it `extends`.
+
+    Its patches are applied after the other's; everything else is as in a section by version.
+    """
+
+    name: str
+    extends: str
+    version: dict[str, VersionSection] = {}
+    meta: Meta | UnsetType = UNSET
+
+    def for_version(self, version: str) -> Extension:
+        """The extension for one version of the source."""
+        section = _fitting(self.version, version)
+        return self if section is None else _overlaid(self, section)
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The fields of `recipe.toml`; see `docs/recipes.md`.
 
@@ -110,18 +127,39 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
     def for_version(self, version: str) -> Recipe:
         """The recipe for one version of its source: the most specific section that fits is applied."""
-        sections = self.version if isinstance(self.version, dict) else {}
-        fitting = [p for p in sections if version == p or version.startswith(f"{p}.")]
-        if not fitting:
-            return self
-        section = sections[max(fitting, key=len)]
-        changes: dict[str, Any] = {
-            f: value for f in section.__struct_fields__ if (value := getattr(section, f)) is not UNSET
-        }
-        left_out = changes.pop("without_patches")
-        changes["patches"] = tuple(p for p in changes.get("patches", self.patches) if p not in left_out)
-        changes["env"] = {**self.env, **changes.get("env", {})}
-        return msgspec.structs.replace(self, **changes)
+        section = _fitting(self.version, version) if isinstance(self.version, dict) else None
+        return self if section is None else _overlaid(self, section)
+
+    def extended(self, extension: Extension) -> Recipe:
+        """The recipe that an extension of this one describes."""
+        patches = (*_without(self.patches, extension), *_given(extension.patches, ()))
+        merged = _overlaid(self, extension)
+        return msgspec.structs.replace(
+            merged, name=extension.name, patches=patches, meta=_given(extension.meta, self.meta)
+        )
+
+
+_Overlaid = TypeVar("_Overlaid", Recipe, Extension)
+
+
+def _fitting(sections: Mapping[str, VersionSection], version: str) -> VersionSection | None:
+    fitting = [p for p in sections if version == p or version.startswith(f"{p}.")]
+    return sections[max(fitting, key=len)] if fitting else None
+
+
+def _overlaid(whole: _Overlaid, section: VersionSection) -> _Overlaid:
+    """`whole` with what a section gives in the place of its own; `env` is joined."""
+    fields = VersionSection.__struct_fields__
+    changes: dict[str, Any] = {f: value for f in fields if (value := getattr(section, f)) is not UNSET}
+    del changes["without_patches"]
+    if section.without_patches:
+        changes["patches"] = _without(_given(changes.get("patches", whole.patches), ()), section)
+    changes["env"] = {**_given(whole.env, {}), **changes.get("env", {})}
+    return msgspec.structs.replace(whole, **changes)
+
+
+def _without(patches: tuple[str, ...], section: VersionSection) -> tuple[str, ...]:
+    return tuple(p for p in patches if p not in section.without_patches)
 
 
 def path_of(name: str) -> str:
@@ -141,14 +179,16 @@ def filled(value: str, words: Mapping[str, str]) -> str:
 _PLACEHOLDER: Final = re.compile(r"\$\{(prefix|[a-z]+\.[a-z0-9_-]+)\}")
 
 
-def parse(data: bytes, directory: str) -> Recipe:
+def parse(data: bytes, directory: str) -> Recipe | Extension:
     """Decode the recipe in `derivations/<directory>/recipe.toml`.
 
     Raises:
         RecipeError: with file, line, value and, where a name is nearly right, a suggestion.
     """
     filename = path_of(directory)
-    recipe = decode_toml(data, filename, Recipe, RecipeError)
+    extends = b"extends" in data and "extends" in parse_toml(data, filename, RecipeError)[1]
+    kind: type[Recipe] | type[Extension] = Extension if extends else Recipe
+    recipe = decode_toml(data, filename, kind, RecipeError)
     text = data.decode("utf-8")
     for table, key, message, hint in _mistakes(recipe, directory):
         line = toml_line(text, table, key)
@@ -160,36 +200,41 @@ def parse(data: bytes, directory: str) -> Recipe:
 _Mistake = tuple[tuple[str, ...], str | None, str, str | None]  # table, key, message, hint
 
 
-def _mistakes(recipe: Recipe, directory: str) -> Iterator[_Mistake]:
+def _mistakes(recipe: Recipe | Extension, directory: str) -> Iterator[_Mistake]:
     """What is wrong with a recipe beyond the types of its fields."""
-    sections = recipe.version if isinstance(recipe.version, dict) else {}
     if recipe.name != directory:
         yield (), "name", f'name is "{recipe.name}", but its directory is "{directory}"', "use one name"
     if not NAME.match(recipe.name):
         yield (), "name", f'"{recipe.name}" is not a name', "use a-z, 0-9, +, _ and, between words, -"
-    if recipe.source is None and recipe.version is None:
-        yield (), "name", "neither source nor version is given", 'without a source, say version = "1"'
-    if recipe.source is None and sections:
-        yield ("version",), None, "without a source there are no sections by version", 'say version = "1"'
-    if recipe.source is not None and isinstance(recipe.version, str):
-        yield (), "version", "the version comes from the lock when there is a source", "remove the line"
-    if recipe.seed and recipe.source is None:
-        yield (), "seed", "a seed needs a source", None
+    if isinstance(recipe, Recipe):
+        yield from _mistakes_of_origin(recipe)
     yield from _mistakes_of_fields((), recipe)
-    yield from _mistakes_of_env(("env",), recipe.env)
-    if recipe.provides is not None:
-        yield from _mistakes_of_env(("provides", "env"), recipe.provides.env)
-        yield from _mistakes_of_env(("provides", "build-env"), recipe.provides.build_env)
-    for prefix, section in sections.items():
+    yield from _mistakes_of_env(("env",), _given(recipe.env, {}))
+    for prefix, section in (recipe.version if isinstance(recipe.version, dict) else {}).items():
         table = ("version", prefix)
         if not VERSION_PREFIX.match(prefix):
             yield table, None, f'"{prefix}" cannot be the beginning of a version', None
-        patches = _given(section.patches, recipe.patches)
+        patches = _given(section.patches, _given(recipe.patches, ()))
         for name in section.without_patches:
             if name not in patches:
                 yield table, "without-patches", f"there is no patch {name}", did_you_mean(name, patches)
         yield from _mistakes_of_fields(table, section)
         yield from _mistakes_of_env((*table, "env"), _given(section.env, {}))
+
+
+def _mistakes_of_origin(recipe: Recipe) -> Iterator[_Mistake]:
+    """Of what an extension has from the recipe that it extends."""
+    if recipe.source is None and recipe.version is None:
+        yield (), "name", "neither source nor version is given", 'without a source, say version = "1"'
+    if recipe.source is None and isinstance(recipe.version, dict):
+        yield ("version",), None, "without a source there are no sections by version", 'say version = "1"'
+    if recipe.source is not None and isinstance(recipe.version, str):
+        yield (), "version", "the version comes from the lock when there is a source", "remove the line"
+    if recipe.seed and recipe.source is None:
+        yield (), "seed", "a seed needs a source", None
+    if recipe.provides is not None:
+        yield from _mistakes_of_env(("provides", "env"), recipe.provides.env)
+        yield from _mistakes_of_env(("provides", "build-env"), recipe.provides.build_env)
 
 
 def _given(value: T | UnsetType, otherwise: T) -> T:

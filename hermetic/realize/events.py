@@ -8,7 +8,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-How = Literal["built", "fetched", "unpacked", "substituted", "cut off", "by another process"]
+How = Literal[
+    "built", "fetched", "unpacked", "substituted", "cut off", "by another process", "passed", "skipped"
+]
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -16,6 +18,7 @@ class Planned(msgspec.Struct, frozen=True):
 
     Attributes:
         bytes: still to download. substitutes: outputs that a substituter has offered.
+        checks: test files to run, which are counted as steps.
     """
 
     builds: int
@@ -23,6 +26,7 @@ class Planned(msgspec.Struct, frozen=True):
     bytes: int
     total: int
     substitutes: int = 0
+    checks: int = 0
 
 
 class Started(msgspec.Struct, frozen=True):

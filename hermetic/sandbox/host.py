@@ -215,8 +215,9 @@ class Server:
     def _map_ids(self, pid: int, process: dict[str, Any]) -> None:
         if not self.privileged:
             _write(f"/proc/{pid}/setgroups", "deny")
-        _write(f"/proc/{pid}/uid_map", f"{process['uid']} {self.host_uid} 1")
-        _write(f"/proc/{pid}/gid_map", f"{process['gid']} {self.host_gid} 1")
+        uid, gid = process["outer_ids"]
+        _write(f"/proc/{pid}/uid_map", f"{uid} {self.host_uid} 1")
+        _write(f"/proc/{pid}/gid_map", f"{gid} {self.host_gid} 1")
 
     def _child(
         self,
@@ -238,7 +239,7 @@ class Server:
             _close_all_but({0, 1, 2, control, *(sources or {}).values()})
             if os.read(control, 1) != b"!":
                 os._exit(1)
-            inside.become(process["uid"], process["gid"], drop_groups=self.privileged)
+            inside.become(*process["outer_ids"], drop_groups=self.privileged)
             inside.die_with_server(control)  # the change of identity clears this setting
             if not process["interactive"]:
                 os.setsid()

@@ -89,12 +89,18 @@ def set_up(request: dict[str, Any], sources: dict[str, int] | None) -> limits.Wa
         sources = open_sources(request["operations"])
     _socket.sethostname(process["hostname"])
     syscalls.setdomainname("localdomain")
+    if process["loopback"]:
+        device = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        syscalls.bring_up(device.fileno(), "lo")
+        device.close()
     for op in request["operations"]:
         if op["type"] == "Processes":
             _step(_new_proc, op, sources)
     enter_root()
     for op in request["operations"]:
         _step(_EXECUTE[op["type"]], op, sources)
+    if process["formats"]:
+        _register(process["formats"])
     _hide_the_host(process)
     limits.impose_on_processes(process["processes"])
     os.umask(process["umask"])
@@ -119,6 +125,21 @@ def enter_root() -> None:
     syscalls.pivot_root_here()
 
 
+def _register(formats: list[str]) -> None:
+    """Have the kernel start programs of other systems with emulators, in this user namespace.
+
+    The file system that knows them exists as long as init has its root open.
+    """
+    try:
+        root = syscalls.new_mount("binfmt_misc", _RESTRICTED)
+    except OSError:
+        return  # an older kernel, or one without it
+    for line in formats:
+        file = os.open("register", os.O_WRONLY | os.O_CLOEXEC, dir_fd=root)
+        os.write(file, line.encode())
+        os.close(file)
+
+
 def _hide_the_host(process: dict[str, Any]) -> None:
     """Hide from /proc which paths of the host are mounted, and which user of the host runs the build.
 
@@ -129,10 +150,11 @@ def _hide_the_host(process: dict[str, Any]) -> None:
     root = syscalls.open_tree("/", recursive=True)  # stays open: the mounts are dissolved when it is closed
     syscalls.unshare(syscalls.CLONE_NEWUSER)  # only before chroot
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # otherwise its files in /proc are root's
+    uid, gid = process["outer_ids"]
     for name, text in (
         ("setgroups", "deny"),
-        ("uid_map", f"{process['uid']} {process['uid']} 1"),
-        ("gid_map", f"{process['gid']} {process['gid']} 1"),
+        ("uid_map", f"{process['uid']} {uid} 1"),
+        ("gid_map", f"{process['gid']} {gid} 1"),
     ):
         fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, text.encode())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 EPERM: Final = 1
+EACCES: Final = 13
 ENOSYS: Final = 38
 EAFNOSUPPORT: Final = 97
 ENOTSUP: Final = 95
@@ -25,6 +26,7 @@ _NEW_NAMESPACES: Final = 0x7E020000  # all CLONE_NEW* except NEWTIME, which clon
 _CLONE_NEWTIME: Final = 0x80
 _IFMT, _IFCHR, _IFBLK = 0o170000, 0o020000, 0o060000
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_PROT_WRITE, _PROT_EXEC = 2, 4
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _CLONE_UNTRACED: Final = 0x800000
 _REALTIME, _REALTIME_COARSE, _REALTIME_ALARM, _TAI = 0, 5, 8, 11
@@ -63,6 +65,10 @@ TRACED_NUMBERS: Final[dict[str, int]] = {
     "timer_settime": 223, "clock_gettime": 228, "clock_nanosleep": 230, "utimes": 235, "mq_timedsend": 242,
     "mq_timedreceive": 243, "futimesat": 261, "utimensat": 280, "timerfd_settime": 286, "futex_waitv": 449,
     "futex_wait": 455,
+}
+# Calls of the filters that a finished program is tried out under (`no_writable_code`, `linux_5_8`).
+TRIED_NUMBERS: Final[dict[str, int]] = {
+    "mmap": 9, "mprotect": 10, "pkey_mprotect": 329, "close_range": 436, "faccessat2": 439,
 }
 _FOR_A_TRACER: Final = ("ptrace", "process_vm_readv", "process_vm_writev")
 _MODE_ARGUMENT: Final = {
@@ -206,9 +212,25 @@ def traced_program() -> bytes:
     return assembled(_traced_rules())
 
 
-def assembled(found: tuple[Rule, ...]) -> bytes:
-    """Rules as a BPF program. The first rule of a call whose tests hold decides."""
-    numbers = {**_NUMBERS, **TRACED_NUMBERS}
+def no_writable_code() -> bytes:
+    """A filter for trials: memory is never writable and executable at once (EACCES, as with PR_SET_MDWE)."""
+    both = (Test(2, _PROT_WRITE | _PROT_EXEC, _PROT_WRITE | _PROT_EXEC),)
+    calls = ("mmap", "mprotect", "pkey_mprotect")
+    return assembled(tuple(Rule(name, EACCES, both) for name in calls))
+
+
+def linux_5_8() -> bytes:
+    """A filter for trials: the system calls that came after Linux 5.8 do not exist."""
+    return assembled((Rule("close_range", ENOSYS),), last=TRIED_NUMBERS["faccessat2"])
+
+
+def assembled(found: tuple[Rule, ...], last: int = _LAST_KNOWN) -> bytes:
+    """Rules as a BPF program. The first rule of a call whose tests hold decides.
+
+    Args:
+        last: the number of the last call that exists.
+    """
+    numbers = {**_NUMBERS, **TRACED_NUMBERS, **TRIED_NUMBERS}
     by_number: dict[int, list[Rule]] = {}
     for rule in found:
         by_number.setdefault(numbers[rule.name], []).append(rule)
@@ -218,7 +240,7 @@ def assembled(found: tuple[Rule, ...]) -> bytes:
         _Instruction(_JEQ, _ARCH_X86_64, 1, 0),
         _Instruction(_RET, _RET_KILL_PROCESS),
         _Instruction(_LD, _OFFSET_NUMBER),
-        _Instruction(_JGT, _LAST_KNOWN, 0, 1),
+        _Instruction(_JGT, last, 0, 1),
         _Instruction(_RET, _RET_ERRNO | ENOSYS),
         *_search(blocks),
     ]

@@ -69,6 +69,9 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         processes: the most at the same time, threads included. A build that starts more is killed.
         memory_reserve: bytes. When less than this is available on the machine, a build that uses more than
             half of what is in use is killed.
+        loopback: the loopback interface is up. Builds have no network at all.
+        formats: programs of other systems that can be started, and by which emulator: lines for binfmt_misc
+            (see the kernel's documentation). Without effect before Linux 6.7.
 
         hostname, umask, aslr, uname26, cpuinfo, clock_offset, other_machine, one_cpu: perturbations.
             `aslr`: random address space layout. `uname26`: the kernel reports version 2.6. `cpuinfo`: text of
@@ -90,6 +93,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     log_limit: int | None = None
     processes: int = PROCESSES
     memory_reserve: int = 256 << 20
+    loopback: bool = False
+    formats: tuple[str, ...] = ()
     hostname: str = "localhost"
     umask: int = 0o022
     aslr: bool = False
@@ -183,8 +188,11 @@ def request(spec: SandboxSpec, *, interactive: bool = False) -> dict[str, Any]:
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "interactive": interactive,
+        # Who sets the sandbox up, in the outer user namespace. Only root may write to binfmt_misc.
+        "outer_ids": [0, 0] if spec.formats else [spec.uid, spec.gid],
+        "formats": list(spec.formats),
         **{name: getattr(spec, name) for name in ("cwd", "uid", "gid", "timeout")},
-        **{name: getattr(spec, name) for name in ("log_limit", "processes", "memory_reserve")},
+        **{name: getattr(spec, name) for name in ("log_limit", "processes", "memory_reserve", "loopback")},
         **{name: getattr(spec, name) for name in ("hostname", "umask", "aslr", "uname26")},
         **{name: getattr(spec, name) for name in ("clock_offset", "other_machine", "one_cpu")},
     }

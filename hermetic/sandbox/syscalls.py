@@ -53,13 +53,15 @@ _FSOPEN_CLOEXEC: Final = 1
 _FSMOUNT_CLOEXEC: Final = 1
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 _OPEN_TREE_CLONE: Final = 1
+_SIOCSIFFLAGS: Final = 0x8914
+_IFF_UP: Final = 1
 _SECCOMP_SET_MODE_FILTER: Final = 1
 # Without this flag, older kernels disable speculative store bypass for the whole build, which slows it down.
 _SECCOMP_FILTER_FLAG_SPEC_ALLOW: Final = 4
 
 # fmt: off
 _NUMBERS: Final = {
-    "clone": 56, "capset": 126, "personality": 135, "pivot_root": 155, "umount2": 166,
+    "ioctl": 16, "clone": 56, "capset": 126, "personality": 135, "pivot_root": 155, "umount2": 166,
     "setdomainname": 171, "unshare": 272, "seccomp": 317, "open_tree": 428, "move_mount": 429, "fsopen": 430,
     "fsconfig": 431, "fsmount": 432, "mount_setattr": 442,
 }
@@ -133,6 +135,11 @@ def pivot_root_here() -> None:
 def setdomainname(name: str) -> None:
     """Set the NIS domain name of this UTS namespace."""
     _call("setdomainname", name.encode(), len(name.encode()))
+
+
+def bring_up(device: int, name: str) -> None:
+    """Turn on a network interface (man 7 netdevice). `device`: any socket of the network namespace."""
+    _call("ioctl", device, _SIOCSIFFLAGS, name.encode().ljust(16, b"\0") + _IFF_UP.to_bytes(24, "little"))
 
 
 def prctl(option: int, argument: int = 0) -> None:

@@ -16,6 +16,7 @@ from hermetic.session.outcome import Failure, Output, Pending, Realized
 from hermetic.store.layout import Layout
 
 if TYPE_CHECKING:
+    from hermetic.check.report import TargetReport
     from hermetic.derivation.graph import Work
     from hermetic.derivation.step import Instance, Step
     from hermetic.gc.collection import Outcome as Collected
@@ -375,6 +376,47 @@ class Session(Opened):
         asked = {entry.drv_id for entry in mine}
         return published.agreement(
             mine, [entry for entry in agreement.theirs(source) if entry.drv_id in asked]
+        )
+
+    def check(
+        self,
+        targets: Iterable[str],
+        *,
+        tests: Sequence[str] = (),
+        artefact_only: bool = False,
+        jobs: int | None = None,
+        timeout: float | None = None,
+        substitute: Iterable[Path] = (),
+        listener: Listener | None = None,
+    ) -> tuple[TargetReport, ...]:
+        """Check interpreters: what their files are, and CPython's test suite.
+
+        Args:
+            tests: names of test files; `*` matches anything. None: all, or the core if an emulator is needed.
+            artefact_only: run no tests.
+            jobs: how many test files run at the same time; None: one for each core.
+            timeout: seconds for each test file; None for the usual limit.
+            substitute, listener: as in `realize`.
+
+        Returns:
+            a report for each target. What is not as it should be is told there, and is no error.
+
+        Raises:
+            HermeticError: a target cannot be realized, or is no interpreter.
+        """
+        from hermetic.session import checking
+
+        return tuple(
+            checking.check(
+                self,
+                targets,
+                tests=tests,
+                artefact_only=artefact_only,
+                jobs=jobs,
+                timeout=timeout,
+                substitute=substitute,
+                listener=listener,
+            )
         )
 
     # -- the lock

@@ -54,6 +54,41 @@ print(json.dumps({{
     }
 
 
+def test_the_loopback_interface_is_up_where_it_is_asked_for(caller: Caller) -> None:
+    code = """
+import socket
+def attempt(address):
+    with socket.socket() as s:
+        s.settimeout(2)
+        try:
+            s.connect(address)
+        except OSError as error:
+            return errno.errorcode[error.errno]
+    return "connected"
+with socket.create_server(("127.0.0.1", 0)) as server:
+    found = [attempt(server.getsockname()), attempt(("192.0.2.1", 53))]
+print(json.dumps(found))
+"""
+    assert caller.probe(code, loopback=True) == ["connected", "ENETUNREACH"]
+
+
+def test_programs_of_other_systems_start_where_an_emulator_is_given(caller: Caller) -> None:
+    release = tuple(int(number) for number in os.uname().release.split(".")[:2])
+    code = """
+import subprocess
+with open("program.other", "w") as file:
+    os.fchmod(file.fileno(), 0o755)
+    file.write("echo hello; id -u")
+try:
+    print(json.dumps(subprocess.run(["./program.other"], stdout=subprocess.PIPE, text=True).stdout))
+except OSError as error:
+    print(json.dumps(errno.errorcode[error.errno]))
+"""
+    assert caller.probe(code) == "ENOEXEC"
+    found = caller.probe(code, formats=(":other:E::other::/bin/sh:F",))
+    assert found == ("hello\n1000\n" if release >= (6, 7) else "ENOEXEC")
+
+
 def test_no_host_files(caller: Caller) -> None:
     root = "bin build dev etc hermetic proc tmp"
     assert " ".join(caller.output(caller.shell("ls -A /")).split()) == root

@@ -154,7 +154,7 @@ def test_build_id_is_one_that_exists_and_is_nobodys(ids: str, expected: int | No
 
 def test_a_request_holds_every_field_of_the_specification() -> None:
     """Those that describe the root are operations; the server gets all others by name."""
-    of_the_root = {"mounts", "links", "files", "loopback", "cpuinfo"}
+    of_the_root = {"mounts", "links", "files", "cpuinfo"}
     process = request(SPEC, interactive=False)["process"]
-    assert set(process) == {*SandboxSpec.__struct_fields__, "interactive"} - of_the_root
+    assert set(process) == {*SandboxSpec.__struct_fields__, "interactive", "outer_ids"} - of_the_root
     assert process["argv"] == ["/bin/sh"]

@@ -1,0 +1,144 @@
+"""Runs CPython's test suite: each file in a process and a sandbox of its own, several at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from hermetic.check.result import Case, Ending, FileResult, read_junit
+from hermetic.check.room import WORK, Ran, Room
+from hermetic.errors import HermeticError, UsageError
+from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Started
+from hermetic.sandbox.client import Result
+
+# What needs neither a network, nor a display, nor gigabytes.
+_RESOURCES: Final = "all,tzdata,-network,-urlfetch,-gui,-audio,-largefile"
+_OPTIONS: Final = ("-u", "-W", "default", "-bb", "-E")  # of the interpreter, as `make test` has them
+_DRIVER: Final = "driver.py"
+_JUNIT: Final = "junit.xml"
+_LISTING: Final = 120.0  # seconds to list the files
+_BAD_TEST, _NO_TESTS_RAN = 2, 4  # exit statuses of regrtest
+_TAIL: Final = 16_384  # characters of a log that are kept
+
+
+def files_of(room: Room) -> tuple[str, ...]:
+    """The test files that the interpreter has: `test_json`, and in packages `test_asyncio.test_events`.
+
+    Raises:
+        HermeticError: it has no test suite.
+    """
+    ran = room.run("list", *_OPTIONS, "-m", "test", "--list-tests", timeout=_LISTING)
+    lines = (line.removeprefix("test.") for line in ran.output.splitlines())
+    names = tuple(line for line in lines if line.startswith("test_"))
+    if not ran.result.ok or not names:
+        raise HermeticError(
+            f"{room.interpreter.target} does not list its tests",
+            details=tuple(f"| {line}" for line in ran.output.splitlines()[-20:]),
+        )
+    return names
+
+
+def chosen(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """The test files that patterns ask for; all without any.
+
+    Raises:
+        UsageError: a pattern asks for none.
+    """
+    for pattern in patterns:
+        if not any(_asks_for(pattern, name) for name in names):
+            raise UsageError(
+                f"no test file is named {pattern!r}", hint="`*` matches anything: --tests 'test_asyncio.*'"
+            )
+    return tuple(n for n in names if not patterns or any(_asks_for(p, n) for p in patterns))
+
+
+def _asks_for(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")
+
+
+def run(
+    room: Room, names: Sequence[str], *, jobs: int, timeout: float, listener: Listener
+) -> list[FileResult]:
+    """Run test files. Returns their results in the order of the names.
+
+    Args:
+        jobs: how many run at the same time.
+        timeout: seconds, for each file.
+    """
+    driver = Path(__file__).with_name("driver.py").read_text(encoding="utf-8")
+    listener(Planned(0, 0, 0, len(names), checks=len(names)))
+    stop = threading.Event()
+
+    def one(name: str) -> FileResult | None:
+        return None if stop.is_set() else _run_file(room, name, driver, timeout, listener)
+
+    return [result for result in _side_by_side(one, names, jobs, stop) if result is not None]
+
+
+def _side_by_side(
+    one: Callable[[str], FileResult | None], names: Sequence[str], jobs: int, stop: threading.Event
+) -> list[FileResult | None]:
+    from concurrent.futures import ThreadPoolExecutor  # slow to load
+
+    with ThreadPoolExecutor(jobs, "check") as pool:
+        try:
+            return [done.result() for done in [pool.submit(one, name) for name in names]]
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _run_file(room: Room, name: str, driver: str, timeout: float, listener: Listener) -> FileResult:
+    label = f"{name} ({room.interpreter.arch})"
+    listener(Started(name, label, "check"))
+    ran = room.run(
+        name,
+        *_OPTIONS,
+        _DRIVER,
+        "--junit-xml",
+        f"{WORK}/{_JUNIT}",
+        "--use",
+        _RESOURCES,
+        name,
+        timeout=timeout,
+        files={_DRIVER: driver},
+        keep=_JUNIT,
+    )
+    result = concluded(name, ran, timeout)
+    if result.status in ("passed", "skipped"):
+        how: How = "passed" if result.status == "passed" else "skipped"
+        listener(Finished(name, label, how, result.seconds, ""))
+    else:
+        listener(Failed(name, label, result.status))
+    return result
+
+
+def concluded(name: str, ran: Ran, timeout: float) -> FileResult:
+    """The result of one file, from regrtest's own report and the way in which the process ended."""
+    result = ran.result
+    cases = read_junit(ran.kept, name)
+    ending, how = _ending(result, timeout)
+    if ending == "completed" and result.exit_status == _NO_TESTS_RAN:
+        cases = (Case(name, "skipped", "no tests ran"),)
+    elif ending == "completed" and not ran.kept and result.exit_status not in (0, _BAD_TEST):
+        ending, how = "crashed", f"exit status {result.exit_status}, without a report"
+    elif ending == "completed" and result.exit_status and all(c.outcome != "failed" for c in cases):
+        # Outside of any test, as while its modules are imported.
+        cases = (*cases, Case(name, "failed", ran.output[-_TAIL:]))
+    found = FileResult(name, ending, cases, result.seconds, how)
+    if found.status in ("passed", "skipped"):
+        return found
+    return FileResult(name, ending, cases, result.seconds, how, ran.output[-_TAIL:])
+
+
+def _ending(result: Result, timeout: float) -> tuple[Ending, str]:
+    if result.timed_out:
+        return "timed out", f"after {timeout:g} s"
+    if result.signal is not None:
+        return "crashed", f"signal {result.signal}"
+    if result.exceeded is not None:
+        return "crashed", f"too much of {result.exceeded}"
+    return "completed", ""
