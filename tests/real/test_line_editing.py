@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -276,7 +277,8 @@ def test_debugger_console_commands_and_input_edit_lines(home: Home) -> None:
     terminal.type("\x04", "now exiting")
     terminal.type("input('name? ')\r", "name? ")
     terminal.type("bo\x1b[D\x1b[Da\r", "'abo'")
-    assert terminal.end() == 0
+    # From 3.14 on, every CPython that was interrupted at its prompt says so when it ends.
+    assert terminal.end() in (0, -signal.SIGINT)
 
 
 def test_the_new_interpreters_entries_of_several_lines_survive_the_basic_one(home: Home) -> None:
