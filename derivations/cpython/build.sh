@@ -67,10 +67,10 @@ fi
 
 make -o Programs/_testembed DESTDIR=/build/image inclinstall libainstall maninstall
 cp -R /build/image/PREFIX/. "$out/"
-# From 3.14 on (PEP 739); its paths may be relative.
+# From 3.14 on (PEP 739). It has the paths of the Python that wrote it; they may be relative.
 details=$(cat pybuilddir.txt)/build-details.json
 if [ -f "$details" ]; then
-    sed -e 's#"/PREFIX"#"../.."#' -e 's#"/PREFIX/#"./#' "$details" >"$lib/build-details.json"
+    sed -e "s#\"$build_python\"#\"../..\"#" -e "s#\"$build_python/#\"./#" "$details" >"$lib/build-details.json"
 fi
 cp python "$out/bin/python$short"
 cd "$out/bin"

@@ -14,15 +14,15 @@ from tests.support.downloads import a_lock, pin_of, write
 @pytest.mark.parametrize(
     ("address", "old", "new", "rewritten"),
     [
-        ("debian:p/python3.13/python3.13_3.13.5.orig.tar.xz", "3.13.5", "3.14.7",
+        ("debian:p/python3.13/python3.13_3.13.15.orig.tar.xz", "3.13.15", "3.14.7",
          "debian:p/python3.14/python3.14_3.14.7.orig.tar.xz"),
-        ("https://x.test/3.13.5/Python-3.13.5.tar.xz", "3.13.5", "3.14.7", "https://x.test/3.14.7/Python-3.14.7.tar.xz"),
+        ("https://x.test/3.13.15/Python-3.13.15.tar.xz", "3.13.15", "3.14.7", "https://x.test/3.14.7/Python-3.14.7.tar.xz"),
         ("https://x.test/linux/v6.1/linux-6.1.176.tar.xz", "6.1.176", "6.12.107",
          "https://x.test/linux/v6.12/linux-6.12.107.tar.xz"),
         ("https://x.test/boost_1_80/b-1.80.0.tgz", "1.80.0", "1.81.0", "https://x.test/boost_1_81/b-1.81.0.tgz"),
         ("https://x.test/10.5.8/5.80/5.8/xz-5.8.1.tgz", "5.8.1", "5.9.0", "https://x.test/10.5.8/5.80/5.9/xz-5.9.0.tgz"),
         ("https://x.test/3/a-3.1.tar", "3.1", "4.0", "https://x.test/3/a-4.0.tar"),
-        ("https://x.test/py313/3.13.5.tar", "3.13.5", "3.14.7", "https://x.test/py314/3.14.7.tar"),
+        ("https://x.test/py313/3.13.15.tar", "3.13.15", "3.14.7", "https://x.test/py314/3.14.7.tar"),
     ],
 )  # fmt: skip
 def test_an_address_may_hold_the_beginning_of_the_version_too(

@@ -553,6 +553,16 @@ def ctypes_callback_through_qsort() -> None:
     assert list(values) == [1, 2, 3, 4, 5, 8]
 
 
+@since(3, 14)
+def ctypes_complex_numbers() -> None:
+    import ctypes
+    import ctypes.util
+
+    kind = ctypes.CFUNCTYPE(ctypes.c_double_complex, ctypes.c_double_complex)
+    assert kind(lambda z: z * 1j)(1 + 2j) == -2 + 1j
+    assert len(ctypes.util.dllist()) == 1, "the program itself"
+
+
 @check
 def ctypes_structs_by_value() -> None:
     import ctypes

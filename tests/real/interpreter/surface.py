@@ -4,6 +4,8 @@ usage: python -I surface.py
 
 A line for each name: modules, what modules in C and those above them contain, and what libraries can do.
 surface.txt is the output under Debian's Python 3.13 (trixie, with python3.13-gdbm), the measure of ours.
+surface-3.14.txt is what came (+) and went (-) in Debian's Python 3.14 (sid), but for what SQLite's version
+decides.
 """
 
 # It is written for the interpreter under test, whose library is newer than the one that mypy assumes.
