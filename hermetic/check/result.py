@@ -71,6 +71,8 @@ def _case(element: ElementTree.Element, file: str) -> Case:
     if fixture := _FIXTURE.fullmatch(name):
         name = f"{fixture[2]}.{fixture[1]}"
     name = name.removeprefix("test.")
+    if name != file and not name.startswith(f"{file}."):
+        name = f"{file}.{name}"  # some tests live in modules that several files share
     bad = [child for child in element if child.tag in ("failure", "error", "outcome")]
     if bad:
         return Case(name, "failed", "\n".join(child.text or "" for child in bad))

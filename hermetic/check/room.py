@@ -118,6 +118,10 @@ class Room:
             tree.remove(directory)
             log.unlink(missing_ok=True)
 
+    def stop(self) -> None:
+        """Kill whatever runs. Nothing can be run any more."""
+        self._sandbox.close()
+
 
 class Ran(msgspec.Struct, frozen=True):
     """How it ended. `kept`: the content of the file that was wanted; empty if it is not there."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from hermetic.check.result import Case, Ending, FileResult, read_junit
 from hermetic.check.room import WORK, Ran, Room
 from hermetic.errors import HermeticError, UsageError
+from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Started
 from hermetic.sandbox.client import Result
 
@@ -68,26 +68,18 @@ def run(
         jobs: how many run at the same time.
         timeout: seconds, for each file.
     """
-    driver = Path(__file__).with_name("driver.py").read_text(encoding="utf-8")
-    listener(Planned(0, 0, 0, len(names), checks=len(names)))
-    stop = threading.Event()
-
-    def one(name: str) -> FileResult | None:
-        return None if stop.is_set() else _run_file(room, name, driver, timeout, listener)
-
-    return [result for result in _side_by_side(one, names, jobs, stop) if result is not None]
-
-
-def _side_by_side(
-    one: Callable[[str], FileResult | None], names: Sequence[str], jobs: int, stop: threading.Event
-) -> list[FileResult | None]:
     from concurrent.futures import ThreadPoolExecutor  # slow to load
 
+    driver = Path(__file__).with_name("driver.py").read_text(encoding="utf-8")
+    listener(Planned(0, 0, 0, len(names), checks=len(names)))
     with ThreadPoolExecutor(jobs, "check") as pool:
         try:
-            return [done.result() for done in [pool.submit(one, name) for name in names]]
+            runs = [pool.submit(_run_file, room, name, driver, timeout, listener) for name in names]
+            return [run.result() for run in runs]
         except BaseException:
-            stop.set()
+            # Before the end of the `with`, which waits for what runs.
+            pool.shutdown(wait=False, cancel_futures=True)
+            room.stop()
             raise
 
 
@@ -107,6 +99,8 @@ def _run_file(room: Room, name: str, driver: str, timeout: float, listener: List
         files={_DRIVER: driver},
         keep=_JUNIT,
     )
+    if ran.result.cancelled:
+        raise Cancelled
     result = concluded(name, ran, timeout)
     if result.status in ("passed", "skipped"):
         how: How = "passed" if result.status == "passed" else "skipped"

@@ -25,7 +25,7 @@ def test_the_artefact_is_what_it_should_be(target: str) -> None:
 
 def test_cpythons_own_tests_run_on_the_interpreter_with_tests(tmp_path: Path) -> None:
     junit, report = tmp_path / "junit.xml", tmp_path / "checked.md"
-    # One file each that passes, is skipped, and tests what only the extension modules for tests make possible.
+    # One file that passes, one that is skipped, and one that needs an extension module of the tests.
     wanted = ("test_json", "test_winreg", "test_xxlimited")
     options = [word for name in wanted for word in ("--tests", name)]
     hermetic("check", NATIVE, *options, "--junit", str(junit), "--report", str(report))
@@ -66,9 +66,10 @@ def test_regrtests_report_names_all_that_failed_and_why_a_file_was_skipped(tmp_p
     python = Path(hermetic("realize", f"cpython-tests-{platform.machine()}").stdout.strip()) / "bin/python3"
     (tmp_path / "test_made.py").write_text(MADE)
     (tmp_path / "test_skipped.py").write_text("import unittest\nraise unittest.SkipTest('no reason')\n")
-    found = {}
+    found: dict[str, str] = {}
     for name in ("test_made", "test_skipped"):
-        command = [python, driver.__file__, "--testdir", tmp_path, "--junit-xml", tmp_path / "junit", name]
+        options = ["--testdir", str(tmp_path), "--junit-xml", str(tmp_path / "junit")]
+        command = [str(python), driver.__file__, *options, name]
         subprocess.run(command, cwd=tmp_path, capture_output=True)
         found |= {case.name: case.outcome for case in read_junit((tmp_path / "junit").read_bytes(), name)}
     assert found == {

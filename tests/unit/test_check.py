@@ -88,6 +88,7 @@ JUNIT = b"""<testsuites><testsuite>
 <testcase name="test.test_json.TestA.test_surprise"><outcome>UNEXPECTED_SUCCESS</outcome></testcase>
 <testcase name="test.test_json.TestA.test_not_here"><skipped>needs x</skipped></testcase>
 <testcase name="setUpClass (test.test_json.TestB)"><error>Traceback</error></testcase>
+<testcase name="shared.TestC.test_x"/>
 </testsuite></testsuites>"""
 ENDED = Result(exit_status=0, signal=None, timed_out=False, cancelled=False, seconds=1.5)
 
@@ -104,6 +105,7 @@ def test_each_test_of_a_junit_file_has_its_outcome() -> None:
         "test_json.TestA.test_surprise": "failed",
         "test_json.TestA.test_not_here": "skipped",
         "test_json.TestB.setUpClass": "failed",
+        "test_json.shared.TestC.test_x": "passed",
     }
 
 
