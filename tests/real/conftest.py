@@ -16,17 +16,9 @@ from hermetic.systems import SYSTEMS, running_on
 from tests.support.settings import TAKEN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-<<<<<<< HEAD
-# What is tried: the default version, or others that the lock pins, on these systems.
-VERSIONS = os.environ.get("HERMETIC_TEST_VERSIONS", "").split()
-ARCHS = os.environ.get("HERMETIC_TEST_SYSTEMS", "x86_64 aarch64 i386").split()
-RECIPES = tuple(f"cpython-{version}" for version in VERSIONS) or ("cpython",)
-TARGETS = tuple(f"{recipe}-{arch}" for recipe in RECIPES for arch in ARCHS)
-=======
-# The interpreters that are tried.
-TARGETS = tuple(os.environ.get("HERMETIC_TEST_TARGETS", "cpython-x86_64 cpython-aarch64").split())
-NATIVE = tuple(target for target in TARGETS if target.endswith(f"-{platform.machine()}"))
->>>>>>> lines
+# The interpreters that are tried, and those of them that run on this machine as they are.
+TARGETS = tuple(os.environ.get("HERMETIC_TEST_TARGETS", "cpython-x86_64 cpython-aarch64 cpython-i386").split())
+NATIVE = tuple(t for t in TARGETS if SYSTEMS[t.rpartition("-")[2]] in running_on(machine.this()))
 
 
 def hermetic(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -54,11 +46,7 @@ def outputs() -> dict[str, Path]:
 @pytest.fixture(scope="session", params=NATIVE)
 def native(request: pytest.FixtureRequest, outputs: dict[str, Path]) -> Path:
     """The tree of each interpreter for this machine."""
-<<<<<<< HEAD
-    return outputs[f"{request.param}-{running_on(machine.this())[0].arch}"]
-=======
     return outputs[request.param]
->>>>>>> lines
 
 
 def line(tree: Path) -> str:
