@@ -34,8 +34,8 @@ make EXTRA_CFLAGS=-flto "libpython$short.a"
 
 # The library is compiled while one core links. Left out: what needs Tcl/Tk, and, unless they are wanted, the tests.
 mkdir -p "$lib/lib-dynload" "$out/bin"
-cp -R Lib/. LICENSE "$(cat pybuilddir.txt)"/_sysconfig*_* /build/certifi/certifi/cacert.pem "$lib/"
-neutral "$lib"/_sysconfig*_*
+cp -R Lib/. LICENSE "$(cat pybuilddir.txt)"/_sysconfigdata_*.py /build/certifi/certifi/cacert.pem "$lib/"
+neutral "$lib"/_sysconfigdata_*.py
 (cd "$lib" && rm -r idlelib tkinter turtledemo turtle.py __phello__)
 [ "${TEST_MODULES:-disable}" = enable ] || rm -r "$lib/test"
 cp -R /build/tzdata/tzdata/zoneinfo "$lib/zoneinfo/data"
