@@ -28,7 +28,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
         musl: the name of its directory in musl's sources. kernel: that of its headers in the compiler's seed.
         openssl: the target of OpenSSL's Configure.
         qemu: the user-mode emulator that runs its programs elsewhere.
-        uname: the values of `uname -m` on machines that run its programs natively; first that of its own kernels.
+        uname: the values of `uname -m` on machines that run its programs natively, its own kernels' first.
         features: what `/proc/cpuinfo` lists of such a machine, where `uname` does not say it.
         oci_arch, oci_variant: its platform in container images; the variant may be empty.
         debian: Debian's name of the architecture.
@@ -68,6 +68,11 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
         derived = {"name": self.name, "bits": str(self.bits)}
         return {word.replace("_", "-"): text for word, text in {**texts, **derived}.items()}
 
+
+_V3: Final = frozenset((
+    "abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "lahf_lm", "movbe", "pni", "popcnt",
+    "sse4_1", "sse4_2", "ssse3", "xsave",
+))  # fmt: skip
 
 SYSTEMS: Final[dict[str, System]] = {
     s.arch: s
@@ -125,9 +130,7 @@ SYSTEMS: Final[dict[str, System]] = {
             openssl="linux-x86_64",
             qemu="qemu-x86_64",
             uname=("x86_64",),
-            features=frozenset(
-                "abm avx avx2 bmi1 bmi2 cx16 f16c fma lahf_lm movbe pni popcnt sse4_1 sse4_2 ssse3 xsave".split()
-            ),
+            features=_V3,
             oci_arch="amd64",
             oci_variant="v3",
             debian="amd64",

@@ -1,7 +1,10 @@
 # The dozen files of a target, named by the file that libffi's own configure script reads; the source tree is one from
-# before autoconf has made that script.
+# before autoconf has made that script. The variables are what the file asks for.
+# shellcheck disable=SC2034
 host=$(sh ./config.sub "$triple")
+# shellcheck disable=SC2034
 ac_cv_sizeof_size_t=$((BITS / 8)) HAVE_LONG_DOUBLE='' HAVE_LONG_DOUBLE_VARIANT=0 MSVC='' TARGET_X32=''
+# shellcheck disable=SC1091
 . ./configure.host
 : "${HAVE_LONG_DOUBLE:=$([ "$LONG_DOUBLE" = binary64 ] && echo "$HAVE_LONG_DOUBLE_VARIANT" || echo 1)}"
 
@@ -42,9 +45,12 @@ done >files
 for file in $SOURCES; do
     echo "src/$TARGETDIR/$file"
 done >>files
-# shellcheck disable=SC2086
-sed 'p; s,/,-,g; s/\.[cS]$/.o/' files |
-    xargs -P "$JOBS" -n 2 sh -euc '"$CC" $CFLAGS -w -Wno-implicit-function-declaration -D_GNU_SOURCE -I. -Iinclude -Isrc -I"src/$0" -c "$1" -o "$2"' "$TARGETDIR"
+cat >compile <<'EOF'
+object=$(echo "${1%.*}" | tr / -).o
+exec "$CC" $CFLAGS -w -Wno-implicit-function-declaration -D_GNU_SOURCE -I. -Iinclude -Isrc -I"src/$TARGETDIR" -c "$1" -o "$object"
+EOF
+export TARGETDIR
+xargs -P "$JOBS" -n 1 sh -eu ./compile <files
 
 mkdir -p "$out/include" "$out/lib/pkgconfig"
 cp include/ffi.h "src/$TARGETDIR/ffitarget.h" "$out/include/"

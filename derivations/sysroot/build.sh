@@ -94,9 +94,11 @@ sed '/\/mem[a-z]*\.zig/d; /\/bcmp\.zig/d; /\/ssp\.zig/d' "$zig/lib/compiler_rt.z
 
 # What zig's runtime has not, or not right, comes from C files that patches add.
 for file in compiler/*.c; do
+    # shellcheck disable=SC2086
     "$zig/zig" clang $flags -c "$file" -o "runtime/$(basename "$file" .c).o"
 done
 "$zig/zig" ar rcsD "$runtime/libclang_rt.builtins.a" runtime/*.o
 for name in crtbegin crtend; do
+    # shellcheck disable=SC2086
     : | "$zig/zig" clang --no-default-config --target="$TARGET" $ARCH_FLAGS -fno-ident -x c -c - -o "$runtime/clang_rt.$name.o"
 done

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from hermetic.errors import UsageError
 from hermetic.project.worktree import DIRECTORY
 from hermetic.sandbox.client import Sandbox
 from hermetic.sandbox.spec import Mount
+from hermetic.session import machine
 from hermetic.session.program import EMULATOR
 from hermetic.systems import BUILD_SYSTEM, System, running_on
 
@@ -45,7 +45,7 @@ class _Subject(msgspec.Struct, frozen=True):
 
     @property
     def emulated(self) -> bool:
-        return self.system not in running_on(platform.machine())
+        return self.system not in running_on(machine.this())
 
 
 def check(

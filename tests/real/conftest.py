@@ -17,7 +17,9 @@ from tests.support.settings import TAKEN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # The interpreters that are tried, and those of them that run on this machine as they are.
-TARGETS = tuple(os.environ.get("HERMETIC_TEST_TARGETS", "cpython-x86_64 cpython-aarch64 cpython-i386").split())
+TARGETS = tuple(
+    os.environ.get("HERMETIC_TEST_TARGETS", "cpython-x86_64 cpython-aarch64 cpython-i386").split()
+)
 NATIVE = tuple(t for t in TARGETS if SYSTEMS[t.rpartition("-")[2]] in running_on(machine.this()))
 
 

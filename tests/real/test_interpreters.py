@@ -89,7 +89,9 @@ def test_the_whole_library_does_something_real(target: str, outputs: dict[str, P
 
 
 def test_run_runs_native_and_foreign(target: str, tree: Path) -> None:
-    code = "import platform, sys; print(platform.machine(), sys.byteorder, sys.maxsize, *sys.version_info[:2])"
+    code = (
+        "import platform, sys; print(platform.machine(), sys.byteorder, sys.maxsize, *sys.version_info[:2])"
+    )
     machine, *properties = hermetic("run", target, "--", "-c", code).stdout.split()
     system = SYSTEMS[target.rsplit("-", 1)[1]]
     assert machine in system.uname

@@ -167,7 +167,9 @@ def test_an_extension_may_leave_patches_of_its_base_out() -> None:
     text = MORE_TEXT.replace("patches =", 'without-patches = ["0001-a.patch"]\npatches =')
     assert patches_of(extended(**{MORE: text}), "lib-more") == ["0002-b.patch", "0003-c.patch"]
     wrong = text.replace("0001-a", "0001-x")
-    with pytest.raises(RecipeError, match=r"lib-more/recipe.toml:3: lib has no patch 0001-x\.patch") as caught:
+    with pytest.raises(
+        RecipeError, match=r"lib-more/recipe.toml:3: lib has no patch 0001-x\.patch"
+    ) as caught:
         patches_of(extended(**{MORE: wrong}), "lib-more")
     assert "0001-a.patch" in str(caught.value.hint)
 

@@ -221,7 +221,8 @@ def sysconfig_tells_where_it_stands() -> None:
     assert Path(sysconfig.get_makefile_filename()).is_file()
     assert sysconfig.get_platform() == f"linux-{platform.machine()}"
     assert sys.implementation._multiarch.split("-") == [
-        values["HOST_GNU_TYPE"].split("-")[0], *values["HOST_GNU_TYPE"].split("-")[-2:]
+        values["HOST_GNU_TYPE"].split("-")[0],
+        *values["HOST_GNU_TYPE"].split("-")[-2:],
     ]
 
 
@@ -593,7 +594,11 @@ def ctypes_numbers_of_all_widths() -> None:
     wide, small, extended = ctypes.c_int64(-(2**62) - 1), ctypes.c_int(-7), ctypes.c_longdouble(0.5)
     libc.snprintf(buffer, 100, b"%d %lld %g %Lg %lld", small, wide, ctypes.c_double(2.5), extended, wide)
     assert buffer.value == b"-7 -4611686018427387905 2.5 0.5 -4611686018427387905", buffer.value
-    for kind, name in ((ctypes.c_double, "floor"), (ctypes.c_float, "floorf"), (ctypes.c_longdouble, "floorl")):
+    for kind, name in (
+        (ctypes.c_double, "floor"),
+        (ctypes.c_float, "floorf"),
+        (ctypes.c_longdouble, "floorl"),
+    ):
         function = getattr(libc, name)
         function.restype, function.argtypes = kind, [kind]
         assert function(-2.5) == -3.0, name
@@ -612,7 +617,14 @@ def ctypes_callbacks_take_and_give_everything() -> None:
         _fields_ = (("words", ctypes.c_int64 * 5),)
 
     prototype = ctypes.CFUNCTYPE(
-        ctypes.c_double, ctypes.c_int8, ctypes.c_double, Point, Large, ctypes.c_float, ctypes.c_int64, ctypes.c_uint16
+        ctypes.c_double,
+        ctypes.c_int8,
+        ctypes.c_double,
+        Point,
+        Large,
+        ctypes.c_float,
+        ctypes.c_int64,
+        ctypes.c_uint16,
     )
 
     seen = []
@@ -622,7 +634,7 @@ def ctypes_callbacks_take_and_give_everything() -> None:
         seen.append((small, real, point.x, point.tag, point.y, sum(large.words), single, wide, unsigned))
         return real + point.x
 
-    # A pointer to the function is called as C calls it: arguments are written, read, and the result travels back.
+    # Called as C calls it: arguments are written and read, and the result travels back.
     function = prototype(ctypes.cast(callback, ctypes.c_void_p).value)
     large = Large((ctypes.c_int64 * 5)(1, 2, 3, 4, 2**40))
     assert function(-3, 0.25, Point(0.5, 5, 1.5), large, 2.0, 7 << 32, 65535) == 0.75
