@@ -85,3 +85,12 @@ def tree(target: str, outputs: dict[str, Path]) -> Path:
 def environment(**changes: str) -> dict[str, str]:
     """A neutral environment for programs under test."""
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"), **changes}
+
+
+def index_settings() -> dict[str, str]:
+    """What the environment says of package indexes, proxies and their certificates."""
+    return {
+        k: v
+        for k, v in os.environ.items()
+        if k.startswith(("PIP_", "UV_", "SSL_CERT_")) or k.lower().endswith("_proxy")
+    }

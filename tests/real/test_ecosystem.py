@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import environment, line
+from tests.real.conftest import environment, index_settings, line
 
 Run = Callable[..., str]
 
@@ -41,12 +40,7 @@ def python(native: Path) -> str:
 @pytest.fixture
 def run(tools: Path, tmp_path: Path) -> Run:
     """Run a tool in a home of its own; return what it printed, stdout and stderr together."""
-    passed_on = {
-        k: v
-        for k, v in os.environ.items()
-        if k.startswith(("PIP_", "UV_", "SSL_CERT_")) or k.lower().endswith("_proxy")
-    }
-    env = {**passed_on, **environment(PATH=f"{tools}:/usr/bin:/bin", HOME=str(tmp_path / "home"))}
+    env = {**index_settings(), **environment(PATH=f"{tools}:/usr/bin:/bin", HOME=str(tmp_path / "home"))}
 
     def call(*command: str, status: int = 0, **changes: str) -> str:
         done = subprocess.run(
