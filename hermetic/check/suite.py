@@ -116,7 +116,7 @@ def concluded(name: str, ran: Ran, timeout: float) -> FileResult:
     cases = read_junit(ran.kept, name)
     ending, how = _ending(result, timeout)
     if ending == "completed" and result.exit_status == _NO_TESTS_RAN:
-        cases = (Case(name, "skipped", "no tests ran"),)
+        cases = cases or (Case(name, "skipped", "no tests ran"),)
     elif ending == "completed" and not ran.kept and result.exit_status not in (0, _BAD_TEST):
         ending, how = "crashed", f"exit status {result.exit_status}, without a report"
     elif ending == "completed" and result.exit_status and all(c.outcome != "failed" for c in cases):

@@ -242,6 +242,7 @@ SKIPPED = FileResult("test_json", "completed", (Case("test_json", "skipped", "no
         (SLOW, "crashes", "test_json", ["test_json"]),
         (SKIPPED, "skipped", "test_j*", []),
         (PASSED, "skipped", "test_json", ["test_json"]),
+        (SKIPPED, "fails", "test_json", ["test_json", "test_json"]),
         (FAILED, "fails", "test_jsonx.A.a", ["test_json.A.a"]),
     ],
 )
