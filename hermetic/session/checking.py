@@ -45,7 +45,7 @@ class _Subject(msgspec.Struct, frozen=True):
 
     @property
     def emulated(self) -> bool:
-        # The sandbox lets programs make the system calls of the build system, and no others: i386's are others.
+        # The sandbox lets only system calls of the build system through, and those of i386 are others.
         own_calls = self.system.triple == BUILD_SYSTEM.triple
         return not own_calls or self.system not in running_on(machine.this())
 
