@@ -95,7 +95,7 @@ def capabilities() -> Iterator[str]:
     yield from (f"strerror {errno.errorcode[n]}" for n in errno.errorcode if os.strerror(n) != os.strerror(0))
     yield from (f"hash {name}" for name in hashlib.algorithms_available)
     database = sqlite3.connect(":memory:")
-    for table in ("json_each", "json_tree"):  # since SQLite 3.51 they are listed once they have been used
+    for table in ("json_each", "json_tree"):  # the newest SQLite lists what has been used
         database.execute(f"SELECT 1 FROM {table}('[]')")
     options = (option for (option,) in database.execute("PRAGMA compile_options"))
     yield from (f"sqlite option {option}" for option in options if "=" not in option)
