@@ -520,6 +520,7 @@ def ctypes_c_library() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.strlen(b"twelve bytes") == 12
     buffer = ctypes.create_string_buffer(64)
+    libc.snprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p]  # what follows is variable
     assert (
         libc.snprintf(buffer, 64, b"%s %.2f", b"pi", ctypes.c_double(3.14159)) == 7
         and buffer.value == b"pi 3.14"
