@@ -14,8 +14,11 @@ from hermetic.systems import BUILD_SYSTEM, SYSTEMS
 
 
 def main_recipes(evaluator: Evaluator) -> list[str]:
-    """The recipes that a project is for: with a main program, and made for more than the build system."""
-    recipes = [evaluator.recipe(name) for name in evaluator.names]
+    """The recipes that a project is for: with a main program, and made for more than the build system.
+
+    One that extends another is a flavour of it, and is asked for by name.
+    """
+    recipes = [evaluator.recipe(name) for name in evaluator.names if len(evaluator.lineage(name)) == 1]
     return [r.name for r in recipes if r.meta.main_program and {*r.systems} - {BUILD_SYSTEM.arch}]
 
 

@@ -34,8 +34,11 @@ def labels(found: list[Target]) -> list[str]:
 
 def test_the_main_recipes_have_a_program_and_several_systems() -> None:
     tool = BASE["derivations/tool/recipe.toml"] + 'systems = ["x86_64"]\n' + MAIN
-    evaluator = Evaluator(several(**{"derivations/tool/recipe.toml": tool}))
+    flavour = f'name = "app-tests"\nextends = "app"\n{MAIN}'
+    changes = {"derivations/tool/recipe.toml": tool, "derivations/app-tests/recipe.toml": flavour}
+    evaluator = Evaluator(several(**changes))
     assert targets.main_recipes(evaluator) == ["app"]
+    assert labels(targets.for_all_systems(evaluator, ["app-tests"]))[0] == "app-tests-x86_64"
 
 
 def test_all_systems_are_those_that_the_version_is_made_for_in_the_order_of_the_table() -> None:
