@@ -34,7 +34,12 @@ _TIMEOUT, _TIMEOUT_EMULATED = 900.0, 3600.0  # seconds, for each test file
 
 
 class _Subject(msgspec.Struct, frozen=True):
-    """A target to check. `suite`: the target of the same interpreter with the test suite."""
+    """A target to check.
+
+    Attributes:
+        suite: the target of the same interpreter with the test suite.
+        emulated: whether it runs under the emulator.
+    """
 
     target: str
     suite: str
@@ -42,12 +47,7 @@ class _Subject(msgspec.Struct, frozen=True):
     version: str
     program: str
     expectations: Expectations
-
-    @property
-    def emulated(self) -> bool:
-        # The sandbox lets only system calls of the build system through, and those of i386 are others.
-        own_calls = self.system.triple == BUILD_SYSTEM.triple
-        return not own_calls or self.system not in running_on(machine.this())
+    emulated: bool
 
 
 def check(
@@ -128,6 +128,8 @@ def _subject(session: Session, target: str) -> _Subject:
             hint="only interpreters are checked: `hermetic check cpython-x86_64`",
         )
     expectations = expectation.parse(evaluator.files[file], file)
+    # The sandbox lets only system calls of the build system through, and those of i386 are others.
+    own_calls = wanted.system.triple == BUILD_SYSTEM.triple
     return _Subject(
         target=target,
         suite=expectations.suite + target.removeprefix(wanted.recipe),
@@ -135,6 +137,7 @@ def _subject(session: Session, target: str) -> _Subject:
         version=evaluator.version_of(recipe, wanted.versions),
         program=recipe.meta.main_program,
         expectations=expectations,
+        emulated=not own_calls or wanted.system not in running_on(machine.this()),
     )
 
 

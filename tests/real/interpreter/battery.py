@@ -22,13 +22,12 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-SECONDS = 600  # for one check; an emulated machine is slow
+from checks import check, main
+
 HERE = Path(__file__).resolve().parent
-CHECKS: dict[str, Callable[[], object]] = {}
 # By the first line that has them: what CPython's Setup.stdlib lists for Linux, but for what is left out.
 STATIC_MODULES = {
     (3, 13): """
@@ -47,11 +46,6 @@ SUBMODULES = {
     (3, 14): "asyncio.tools compression.zstd concurrent.interpreters string.templatelib",
     (3, 15): "profiling.sampling profiling.tracing",
 }
-
-
-def check(function: Callable[[], object]) -> Callable[[], object]:
-    CHECKS[function.__name__] = function
-    return function
 
 
 def since(*line: int) -> Callable[[Callable[[], object]], Callable[[], object]]:
@@ -1140,31 +1134,6 @@ def interactive_prompt() -> None:
         [sys.executable, "-i", "-q"], input="print(6 * 7)\n", text=True, capture_output=True, timeout=120
     )
     assert "42" in process.stdout, process
-
-
-def _too_long(*_: object) -> None:
-    raise TimeoutError(f"not done after {SECONDS} s")
-
-
-def main(words: list[str]) -> int:
-    failed = []
-    signal.signal(signal.SIGALRM, _too_long)
-    for name, function in CHECKS.items():
-        if words and not any(word in name for word in words):
-            continue
-        start = time.monotonic()
-        signal.alarm(SECONDS)
-        faulthandler.dump_traceback_later(SECONDS + 60, exit=True)  # if even the signal is not heard
-        try:
-            function()
-        except BaseException:
-            failed.append(name)
-            print(f"FAILED  {name}", flush=True)
-            traceback.print_exc()
-        else:
-            print(f"ok      {name} ({time.monotonic() - start:.2f} s)", flush=True)
-    print(f"{len(failed)} failed: {', '.join(failed)}" if failed else "all passed")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

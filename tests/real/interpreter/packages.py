@@ -18,20 +18,14 @@ import ssl
 import sys
 import tempfile
 import threading
-import time
-import traceback
 import warnings
 import wsgiref.simple_server
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from checks import check, main
+
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
-CHECKS: dict[str, Callable[[], object]] = {}
-
-
-def check(function: Callable[[], object]) -> Callable[[], object]:
-    CHECKS[function.__name__] = function
-    return function
 
 
 @contextlib.contextmanager
@@ -251,25 +245,6 @@ def sqlalchemy_maps_objects() -> None:
     assert [tuple(row) for row in totals] == [("a", 3.5), ("b", 3.0)], totals
 
 
-def main(words: list[str]) -> int:
-    warnings.simplefilter("ignore", ResourceWarning)
-    failed = []
-    for name, function in CHECKS.items():
-        if words and not any(word in name for word in words):
-            continue
-        started = time.monotonic()
-        try:
-            function()
-        except BaseException:
-            traceback.print_exc()
-            failed.append(name)
-            print(f"FAILED  {name}", flush=True)
-        else:
-            print(f"ok      {name} ({time.monotonic() - started:.2f} s)", flush=True)
-    print(f"{len(failed)} failed: {', '.join(failed)}" if failed else "all passed", flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.stdout.flush()
+    warnings.simplefilter("ignore", ResourceWarning)
     os._exit(main(sys.argv[1:]))
