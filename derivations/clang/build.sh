@@ -39,23 +39,18 @@ done
 answers=$out/share/config.site
 answer() { echo "$1=\${$1='$2'}"; }
 
-# Functions: the index of libc.a names all that a program can link. It is the first member: its size in the header,
-# then a count (big-endian), as many numbers, and the names. Headers: musl's, each of which can be included alone.
-libc=$sysroot/usr/lib/libc.a
-size=$(head -c 66 "$libc" | tail -c 10 | tr -d ' ')
-count=$(head -c 72 "$libc" | tail -c 4 | od -An -tu1 | awk '{ print (($1 * 256 + $2) * 256 + $3) * 256 + $4 }')
-tail -c +$((73 + 4 * count)) "$libc" | head -c $((size - 4 - 4 * count)) | tr '\0' '\n' |
-    grep -E '^[a-zA-Z_][a-zA-Z0-9_]*$' | sort -u >/tmp/functions
+# Functions: those of the C library. Headers: its own, each of which can be included alone.
+functions=$sysroot/usr/share/libc.functions
 (cd "$sysroot/usr/include" && find . -maxdepth 1 -name '*.h' && find arpa net netinet netpacket sys -name '*.h') |
     sed 's,^\./,,' | sort >/tmp/headers
 {
-    sed 's/^/func_/; s/$/ yes/' /tmp/functions
+    sed 's/^/func_/; s/$/ yes/' "$functions"
     tr ./+- ____ </tmp/headers | sed 's/^/header_/; s/$/ yes/'
     # Not in this C library, and often asked for.
     for name in __secure_getenv _getpty arc4random arc4random_buf bind_textdomain_codeset chflags close_range \
         closefrom ctermid_r dlvsym explicit_memset fdwalk getattrlist getpwnam_r_np lchflags lchmod mach_absolute_time \
         plock rtpSpawn setproctitle strtonum; do
-        grep -qx "$name" /tmp/functions || echo "func_$name no"
+        grep -qx "$name" "$functions" || echo "func_$name no"
     done
     for name in bluetooth_bluetooth bluetooth CommonCrypto_CommonDigest conio direct io ieeefp libutil minix_config ndir \
         process sys_audioio sys_bsdtty sys_devpoll sys_endian sys_event sys_kern_control sys_lock sys_loadavg sys_memfd \

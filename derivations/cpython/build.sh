@@ -12,7 +12,7 @@ if echo '#include <ffi.h>' | "$CC" "-I$libffi/include" -E -dM - | grep -q FFI_TA
 fi
 ./configure --build=x86_64-build-linux-musl --host="$triple" --prefix=/PREFIX --with-build-python="$python" \
     --enable-ipv6 "--${TEST_MODULES:-disable}-test-modules" --without-static-libpython --without-ensurepip --with-computed-gotos \
-    --with-readline=editline --with-openssl="$openssl" --with-dbmliborder= \
+    --with-readline=editline --with-openssl="$openssl" --with-dbmliborder= --without-system-libmpdec \
     MODULE_BUILDTYPE=static DYNLOADFILE=dynload_stub.o OPT=-O3 CCSHARED=' ' LINKFORSHARED=' ' \
     LDFLAGS="$LDFLAGS -Wl,--lto-O0" \
     ZLIB_CFLAGS=' ' ZLIB_LIBS=-lz BZIP2_CFLAGS=' ' BZIP2_LIBS=-lbz2 LIBLZMA_CFLAGS=' ' LIBLZMA_LIBS=-llzma \

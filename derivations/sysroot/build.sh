@@ -67,13 +67,18 @@ runtime=$("$zig/zig" clang --no-default-config --target="$TARGET" -resource-dir 
 mkdir -p "$runtime"
 ln -s ../../../../../x86_64-linux-musl/zig/ziglang/lib/include "$resource/include"
 
-# Out of the runtime stay what musl does itself: the linker meets the runtime first. Mathematics stay for formats of
-# numbers that musl has no functions for. The index of libc.a tells what musl has: it is the first member; its size
-# stands in the header, then come a count (big-endian), as many numbers, and the names.
+# What a program can link: the index of libc.a names it. The index is the first member; its size stands in the header,
+# then come a count (big-endian), as many numbers, and the names.
 libc=$prefix/lib/libc.a
+functions=$prefix/share/libc.functions
+mkdir -p "${functions%/*}"
 size=$(head -c 66 "$libc" | tail -c 10 | tr -d ' ')
 count=$(head -c 72 "$libc" | tail -c 4 | od -An -tu1 | awk '{ print (($1 * 256 + $2) * 256 + $3) * 256 + $4 }')
-tail -c +$((73 + 4 * count)) "$libc" | head -c $((size - 4 - 4 * count)) | tr '\0' '\n' >/tmp/functions
+tail -c +$((73 + 4 * count)) "$libc" | head -c $((size - 4 - 4 * count)) | tr '\0' '\n' |
+    grep -E '^[a-zA-Z_][a-zA-Z0-9_]*$' | sort -u >"$functions"
+
+# Out of the runtime stay what musl does itself: the linker meets the runtime first. Mathematics stay for formats of
+# numbers that musl has no functions for.
 mkdir runtime
 cp -r "$zig/lib/compiler_rt" runtime/
 chmod -R u+w runtime
@@ -81,10 +86,10 @@ sed '/\/mem[a-z]*\.zig/d; /\/bcmp\.zig/d; /\/ssp\.zig/d' "$zig/lib/compiler_rt.z
 (
     cd runtime
     for file in compiler_rt/*.zig; do
-        awk 'FILENAME == "/tmp/functions" { libc[$0]; next }
+        awk -v functions="$functions" 'FILENAME == functions { libc[$0]; next }
             /@export\(&__(mul|div)[sdxt]c3,/ { print "{}"; next }
             /@export\(/ && match($0, /\.name = "[^"]*"/) && substr($0, RSTART + 9, RLENGTH - 10) in libc { print "{}"; next }
-            { print }' /tmp/functions "$file" >edited
+            { print }' "$functions" "$file" >edited
         mv edited "$file"
     done
     "$zig/zig" build-obj compiler_rt.zig -target "$ZIG_TARGET" -mcpu=baseline -O ReleaseFast -fstrip -fno-PIE \
