@@ -3,3 +3,4 @@
 make -C src install
 make install-pkgconfigDATA
 rm -f "$out"/lib/*.la
+install -D -m 644 -t "$out/share/licenses/libedit" COPYING

@@ -62,3 +62,4 @@ Version: $version
 Cflags: -I$out/include
 Libs: -L$out/lib -lffi
 EOF
+install -D -m 644 -t "$out/share/licenses/libffi" LICENSE

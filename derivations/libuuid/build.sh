@@ -45,3 +45,4 @@ Version: $version
 Cflags: -I$out/include -I$out/include/uuid
 Libs: -L$out/lib -luuid
 EOF
+install -D -m 644 -t "$out/share/licenses/libuuid" Documentation/licenses/COPYING.BSD-3-Clause

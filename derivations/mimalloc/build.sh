@@ -12,3 +12,5 @@ $CC -std=gnu11 -O3 -fno-lto -fno-builtin-malloc -ftls-model=local-exec -fvisibil
     '-D_PyMem_mi_page_maybe_free(page,queue,force)=(_malloc_mi_page_free(page,queue,force),1)' \
     '-D_PyMem_mi_page_reclaimed(page)=((void)0)' '-D_PyMem_mi_heap_collect_qsbr(heap)=((void)0)' \
     -IInclude/internal/mimalloc -c Objects/mimalloc/static.c -o "$out/lib/malloc.o"
+mkdir -p "$out/share/licenses/mimalloc"
+sed -n '/^mimalloc$/,/^asyncio$/s/^   //p' Doc/license.rst >"$out/share/licenses/mimalloc/LICENSE"

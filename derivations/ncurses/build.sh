@@ -28,3 +28,4 @@ for name in ncurses panel form menu; do
 done
 ln -s . "$out/include/ncursesw"
 rm -r "${out:?}/bin"
+install -D -m 644 -t "$out/share/licenses/ncurses" COPYING

@@ -7,3 +7,4 @@ PERL=perl perl Configure "$OPENSSL_TARGET" --prefix="$out" --libdir=lib --openss
 make build_libs ENGINESDIR=/usr/lib/engines-3 MODULESDIR=/usr/lib/ossl-modules
 make install_dev
 rm -r "$out/lib/cmake"
+install -D -m 644 -t "$out/share/licenses/openssl" LICENSE.txt

@@ -29,3 +29,4 @@ Cflags: -I$out/include
 Libs: -L$out/lib -lsqlite3
 Libs.private: -lm
 EOF
+install -D -m 644 -t "$out/share/licenses/sqlite" LICENSE.md

@@ -107,3 +107,5 @@ for name in crtbegin crtend; do
     # shellcheck disable=SC2086
     : | "$zig/zig" clang --no-default-config --target="$TARGET" $ARCH_FLAGS -fno-ident -x c -c - -o "$runtime/clang_rt.$name.o"
 done
+install -D -m 644 -t "$out/share/licenses/musl" COPYRIGHT
+install -D -m 644 -t "$out/share/licenses/zig" "$zig/LICENSE"

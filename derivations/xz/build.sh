@@ -3,3 +3,4 @@
     --disable-rpath --disable-sandbox
 make -C src/liblzma install
 rm "$out"/lib/*.la
+install -D -m 644 -t "$out/share/licenses/xz" COPYING COPYING.0BSD

@@ -2,3 +2,4 @@
 ./configure --static --disable-crcvx --prefix="$out"
 make libz.a
 make install
+install -D -m 644 -t "$out/share/licenses/zlib" LICENSE

@@ -2,3 +2,4 @@
 # the flags' hash.
 make -C lib BUILD_DIR=obj DEBUGFLAGS= CPPFLAGS_STATICLIB=-DZSTD_MULTITHREAD libzstd.a
 make -C lib prefix="$out" install-static install-includes install-pc
+install -D -m 644 -t "$out/share/licenses/zstd" LICENSE
