@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal
@@ -9,6 +10,8 @@ from typing import Final, Literal
 import msgspec
 
 EXECUTABLE, WRITABLE = 1, 2  # flags of a segment (p_flags)
+
+LICENSES: Final = "share/licenses"  # in it, a directory for each part of the program
 
 # Not in this interpreter, and why; docs/interpreter.md says it at length.
 LEFT_OUT: Final = {
@@ -67,7 +70,7 @@ class Verdict(msgspec.Struct, frozen=True):
     details: tuple[str, ...] = ()
 
 
-def of_files(files: Files) -> Iterator[Verdict]:
+def of_files(files: Files, licensed: Iterable[str]) -> Iterator[Verdict]:
     """The verdicts on the files themselves."""
     programs = files.programs
     loaded = [f"{p.path}: PT_INTERP" for p in programs if any(s.kind == "PT_INTERP" for s in p.segments)]
@@ -85,12 +88,9 @@ def of_files(files: Files) -> Iterator[Verdict]:
     )
     yield _verdict("the stack is not executable (PT_GNU_STACK)", [d for p in programs for d in _stack(p)])
     yield _verdict("no path of the build in any file", files.with_build_paths)
-    yield _verdict(
-        "the licence is there",
-        []
-        if any(re.fullmatch(r"lib/python3\.\d+/LICENSE(\.txt)?", n) for n in files.names)
-        else ["no LICENSE"],
-    )
+    directories = {posixpath.dirname(name) for name in files.names}
+    wanted = [f"{LICENSES}/{part}" for part in licensed]
+    yield _verdict("the licences are there", [f"{d}: no file" for d in wanted if d not in directories])
 
 
 def _stack(program: Program) -> Iterator[str]:

@@ -7,7 +7,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,10 +24,10 @@ _TRIES: Final = "tries.py"
 _RESULT: Final = "result.json"
 
 
-def verdicts(room: Room) -> tuple[Verdict, ...]:
-    """All verdicts on an interpreter."""
+def verdicts(room: Room, licensed: Iterable[str]) -> tuple[Verdict, ...]:
+    """All verdicts on an interpreter. `licensed`: the parts of it that must come with their licences."""
     tries = Path(__file__).with_name("tries.py").read_text(encoding="utf-8")
-    found = [*artefact.of_files(files(room.interpreter.tree)), _imports(room, tries)]
+    found = [*artefact.of_files(files(room.interpreter.tree), licensed), _imports(room, tries)]
     for name, what, program in (
         (
             "runs where memory is never writable and executable",

@@ -38,11 +38,13 @@ class _Subject(msgspec.Struct, frozen=True):
 
     Attributes:
         suite: the target of the same interpreter with the test suite.
+        licensed: the parts that come with their licences.
         emulated: whether it runs under the emulator.
     """
 
     target: str
     suite: str
+    licensed: tuple[str, ...]
     system: System
     version: str
     program: str
@@ -76,7 +78,7 @@ def check(
                 target=subject.target,
                 version=subject.version,
                 emulated=subject.emulated,
-                artefact=inspecting.verdicts(room),
+                artefact=inspecting.verdicts(room, subject.licensed),
             )
             if not artefact_only:
                 room = Room(sandbox, Path(space), _interpreter(subject, subject.suite, paths))
@@ -133,6 +135,7 @@ def _subject(session: Session, target: str) -> _Subject:
     return _Subject(
         target=target,
         suite=expectations.suite + target.removeprefix(wanted.recipe),
+        licensed=("python", "musl", *recipe.host_inputs),
         system=wanted.system,
         version=evaluator.version_of(recipe, wanted.versions),
         program=recipe.meta.main_program,

@@ -20,7 +20,8 @@ from hermetic.sandbox.client import Result
 # -- files
 
 STATIC = Program("bin/python3.13", (Segment("PT_LOAD", 5), Segment("PT_LOAD", 6), Segment("PT_GNU_STACK", 6)))
-GOOD = Files(("bin/python3.13", "lib/python3.13/LICENSE"), (STATIC,), ())
+LICENSED = ("python", "zlib")
+GOOD = Files(("bin/python3.13", *(f"share/licenses/{part}/LICENSE" for part in LICENSED)), (STATIC,), ())
 
 
 def with_segments(*segments: Segment) -> Files:
@@ -35,12 +36,12 @@ BAD = {
     "no segment is writable and executable": with_segments(Segment("PT_LOAD", 7), Segment("PT_GNU_STACK", 6)),
     "the stack is not executable": with_segments(Segment("PT_LOAD", 5), Segment("PT_GNU_STACK", 5)),
     "no path of the build": msgspec.structs.replace(GOOD, with_build_paths=("lib/x.py: /build/source",)),
-    "the licence is there": msgspec.structs.replace(GOOD, names=("bin/python3.13",)),
+    "the licences are there": msgspec.structs.replace(GOOD, names=GOOD.names[:-1]),
 }
 
 
 def bad(files: Files) -> list[str]:
-    return [verdict.name for verdict in artefact.of_files(files) if verdict.status == "bad"]
+    return [verdict.name for verdict in artefact.of_files(files, LICENSED) if verdict.status == "bad"]
 
 
 def test_a_good_tree_has_no_bad_verdict() -> None:
@@ -265,7 +266,7 @@ def test_the_table_names_each_target_once() -> None:
         target="cpython-x86_64",
         version="3.13.15",
         emulated=False,
-        artefact=tuple(artefact.of_files(GOOD)),
+        artefact=tuple(artefact.of_files(GOOD, LICENSED)),
         results=(FAILED,),
         judgement=judged,
         files=480,
