@@ -21,7 +21,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
         cpu: the oldest CPU that the code must run on, as the compiler calls it. It is hashed.
         cpu_option: the compiler's option that takes it.
         flags: further options of the compiler for this architecture, separated by spaces.
-        lto: the kind of link-time optimization that whole programs get. `thin` where `full` takes too long.
+        lto: the compiler's option for link-time optimization: of the whole program, unless that takes too long.
         bits: width of a pointer.
         endian: byte order.
         long_double: format of C's `long double`.
@@ -41,7 +41,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str
     cpu_option: Literal["-march", "-mcpu"] = "-march"
     flags: str = ""
-    lto: Literal["full", "thin"] = "full"
+    lto: Literal["-flto", "-flto=thin"] = "-flto"
     bits: Literal[32, 64]
     endian: Literal["little", "big"]
     long_double: Literal["x87", "binary128", "binary64"]
@@ -278,7 +278,7 @@ SYSTEMS: Final[dict[str, System]] = {
             triple="s390x-linux-musl",
             cpu="z13",
             # LLVM's cost model for this CPU looks at each use of each global variable of the module, for each call.
-            lto="thin",
+            lto="-flto=thin",
             bits=64,
             endian="big",
             long_double="binary128",

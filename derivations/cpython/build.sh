@@ -30,7 +30,7 @@ neutral() {
 
 # Flags that only serve this build are given to make, so that sysconfig does not tell them.
 make pybuilddir.txt
-make EXTRA_CFLAGS="-flto=$LTO" "libpython$short.a"
+make EXTRA_CFLAGS="$LTO" "libpython$short.a"
 
 # The library is compiled while one core links. Left out: what needs Tcl/Tk, and, unless they are wanted, the tests.
 mkdir -p "$lib/lib-dynload" "$out/bin"
@@ -57,7 +57,7 @@ EOF
 "$python" -m compileall -q -f -x 'bad_coding|badsyntax' --invalidation-mode unchecked-hash -s "$out" "$lib" &
 
 # Linking the program for tests of embedding would take as long as linking the interpreter: make takes it for made (-o).
-make -o Programs/_testembed EXTRA_CFLAGS="-flto=$LTO" PY_CORE_LDFLAGS="-flto=$LTO -O3 $LDFLAGS" \
+make -o Programs/_testembed EXTRA_CFLAGS="$LTO" PY_CORE_LDFLAGS="$LTO -O3 $LDFLAGS" \
     LINKFORSHARED="-Wl,--strip-all -Wl,-Map=python.map $mimalloc/lib/malloc.o" all
 wait $!
 if grep -E 'libc\.a\(malloc-mallocng' python.map; then
