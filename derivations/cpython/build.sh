@@ -74,12 +74,12 @@ if [ -f "$details" ]; then
 fi
 cp python "$out/bin/python$short"
 # The licences of all that is in the program, and in its library.
-install -D -m 644 -t "$out/share/licenses/python" LICENSE Doc/license.rst
-install -D -m 644 -t "$out/share/licenses/certifi" /build/certifi/certifi-*.dist-info/licenses/LICENSE
-install -D -m 644 -t "$out/share/licenses/tzdata" /build/tzdata/tzdata-*.dist-info/licenses/LICENSE \
+install -D -m 644 -t "$lib/licenses/python" LICENSE Doc/license.rst
+install -D -m 644 -t "$lib/licenses/certifi" /build/certifi/certifi-*.dist-info/licenses/LICENSE
+install -D -m 644 -t "$lib/licenses/tzdata" /build/tzdata/tzdata-*.dist-info/licenses/LICENSE \
     /build/tzdata/tzdata-*.dist-info/licenses/licenses/LICENSE_APACHE
 for licenses in "${zlib%/*}"/*/share/licenses; do
-    cp -R "$licenses/." "$out/share/licenses/"
+    cp -R "$licenses/." "$lib/licenses/"
 done
 cd "$out/bin"
 rm "idle$short" "$lib"/config-*/python-config.py

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal
@@ -10,8 +9,6 @@ from typing import Final, Literal
 import msgspec
 
 EXECUTABLE, WRITABLE = 1, 2  # flags of a segment (p_flags)
-
-LICENSES: Final = "share/licenses"  # in it, a directory for each part of the program
 
 # Not in this interpreter, and why; docs/interpreter.md says it at length.
 LEFT_OUT: Final = {
@@ -26,6 +23,8 @@ LEFT_OUT: Final = {
 _ELSEWHERE: Final = {  # of other systems than Linux
     "_ios_support", "_overlapped", "_scproxy", "_winapi", "_wmi", "msvcrt", "nt", "winreg", "winsound",
 }  # fmt: skip
+
+_LICENCE: Final = re.compile(r"lib/python3\.\d+/licenses/([^/]+)/[^/]+")
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -88,9 +87,8 @@ def of_files(files: Files, licensed: Iterable[str]) -> Iterator[Verdict]:
     )
     yield _verdict("the stack is not executable (PT_GNU_STACK)", [d for p in programs for d in _stack(p)])
     yield _verdict("no path of the build in any file", files.with_build_paths)
-    directories = {posixpath.dirname(name) for name in files.names}
-    wanted = [f"{LICENSES}/{part}" for part in licensed]
-    yield _verdict("the licences are there", [f"{d}: no file" for d in wanted if d not in directories])
+    found = {m[1] for name in files.names if (m := _LICENCE.fullmatch(name))}
+    yield _verdict("the licences are there", [f"licenses/{p}: no file" for p in licensed if p not in found])
 
 
 def _stack(program: Program) -> Iterator[str]:
