@@ -122,6 +122,44 @@ except socket.gaierror:
     assert float(bare(own_root, code)) < SECONDS
 
 
+def test_answers_that_are_too_large_for_udp_are_asked_for_by_tcp(own_root: Path) -> None:
+    (own_root / "etc").mkdir()
+    (own_root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
+    code = """
+import socket, struct, threading
+NAMES = 40  # of 16 bytes each: more than the 512 that UDP carries
+
+def answer(query, truncated):
+    kind = struct.unpack_from("!H", query, query.index(b"\\0", 12) + 1)[0]
+    count = NAMES if kind == 1 and not truncated else 0
+    flags = 0x8180 | (0x200 if truncated and kind == 1 else 0)
+    header = query[:2] + struct.pack("!HHHHH", flags, 1, count, 0, 0)
+    records = [struct.pack("!HHHIH4B", 0xC00C, 1, 1, 60, 4, 10, 0, 0, n) for n in range(count)]
+    return header + query[12 : query.index(b"\\0", 12) + 5] + b"".join(records)
+
+def by_udp():
+    while True:
+        query, client = udp.recvfrom(512)
+        udp.sendto(answer(query, True), client)
+
+def by_tcp():
+    while True:
+        connection, _ = tcp.accept()
+        with connection, connection.makefile("rb") as queries:
+            while prefix := queries.read(2):
+                full = answer(queries.read(*struct.unpack("!H", prefix)), False)
+                connection.sendall(struct.pack("!H", len(full)) + full)
+
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("127.0.0.1", 53))
+tcp = socket.create_server(("127.0.0.1", 53))
+for serve in (by_udp, by_tcp):
+    threading.Thread(target=serve, daemon=True).start()
+print(len({a[4][0] for a in socket.getaddrinfo("many.example.org", 80, type=socket.SOCK_STREAM)}))
+"""
+    assert int(bare(own_root, code)) == 40
+
+
 def test_a_server_starts_without_waiting_for_names(root: Path) -> None:
     start = time.monotonic()
     bare(root, "import http.server as h; h.HTTPServer(('', 0), h.BaseHTTPRequestHandler).server_close()")

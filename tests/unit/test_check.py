@@ -21,7 +21,9 @@ from hermetic.sandbox.client import Result
 
 STATIC = Program("bin/python3.13", (Segment("PT_LOAD", 5), Segment("PT_LOAD", 6), Segment("PT_GNU_STACK", 6)))
 LICENSED = ("python", "zlib")
-GOOD = Files(("bin/python3.13", *(f"lib/python3.13/licenses/{part}/LICENSE" for part in LICENSED)), (STATIC,), ())
+GOOD = Files(
+    ("bin/python3.13", *(f"lib/python3.13/licenses/{part}/LICENSE" for part in LICENSED)), (STATIC,), ()
+)
 
 
 def with_segments(*segments: Segment) -> Files:

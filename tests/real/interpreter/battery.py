@@ -888,6 +888,46 @@ def threads_share_work() -> None:
     assert not semaphore.acquire(timeout=0.01)
 
 
+@check
+def fork_while_other_threads_allocate() -> None:
+    """A lock that another thread holds must be free in the child: mimalloc's, and those of wide atomics."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.realloc.restype, libc.realloc.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t]
+    libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]
+    sizes = (24, 700, 5000, 70_000, 3_000_000, 40_000_000)
+
+    def allocate() -> None:  # ctypes gives the GIL away for each call
+        for size in sizes:
+            libc.free(libc.realloc(libc.malloc(size), 2 * size))
+
+    def work() -> None:
+        while not done.is_set():
+            allocate()
+
+    done = threading.Event()
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(60)
+                allocate()
+                again = threading.Thread(target=allocate)
+                again.start()
+                again.join()
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
 def _square(x: int) -> int:
     return x * x
 
