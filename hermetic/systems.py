@@ -21,7 +21,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
         cpu: the oldest CPU that the code must run on, as the compiler calls it. It is hashed.
         cpu_option: the compiler's option that takes it.
         flags: further options of the compiler for this architecture, separated by spaces.
-        lto: the compiler's option for link-time optimization: of the whole program, unless that takes too long.
+        lto: the compiler's option for link-time optimization.
         bits: width of a pointer.
         endian: byte order.
         long_double: format of C's `long double`.
@@ -277,7 +277,7 @@ SYSTEMS: Final[dict[str, System]] = {
             arch="s390x",
             triple="s390x-linux-musl",
             cpu="z13",
-            # LLVM's cost model for this CPU looks at each use of each global variable of the module, for each call.
+            # For each call, LLVM's inliner looks at all uses of all global variables of the module here.
             lto="-flto=thin",
             bits=64,
             endian="big",

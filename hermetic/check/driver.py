@@ -43,7 +43,7 @@ def complete(result: Any) -> None:
             element.set("name", test.id())
             kind = "failure" if issubclass(error[0], test.failureException) else "error"
             text = f"{subtest.id()}\n" + "".join(traceback.format_exception(*error))
-            SubElement(element, kind).text = text.encode("ascii", "backslashreplace").decode()
+            _child(element, kind).text = text.encode("ascii", "backslashreplace").decode()
 
     result.startTest, result._add_result, result.addSubTest = start_test, add_result, add_subtest
 
@@ -51,9 +51,16 @@ def complete(result: Any) -> None:
 def _element(result: Any) -> Element:
     """The element of the test that runs; a new one outside of tests and after a skipped subtest."""
     if getattr(result, _ELEMENT) is None:
-        setattr(result, _ELEMENT, SubElement(getattr(result, _SUITE), "testcase"))
+        setattr(result, _ELEMENT, _child(getattr(result, _SUITE), "testcase"))
     element: Element = getattr(result, _ELEMENT)
     return element
+
+
+def _child(parent: Element, tag: str) -> Element:
+    """A new element, of the same class: tests of ElementTree have regrtest use another than ours."""
+    child = parent.makeelement(tag, {})
+    parent.append(child)
+    return child
 
 
 def tell_skips(single: Any) -> None:
