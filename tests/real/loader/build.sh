@@ -51,7 +51,7 @@ link missing_tls.so missing_tls
 link lazy.so lazy
 link late.so late
 
-# The other way to reach thread-local storage, where the compiler knows it.
+# The other way to reach thread-local storage, where the compiler knows it (on aarch64 it is the only one).
 for dialect in gnu2 desc trad; do
     if compile tls_descriptors tls.c -mtls-dialect=$dialect 2>/dev/null; then
         link tls_descriptors.so tls_descriptors
@@ -125,6 +125,6 @@ link catch.so catch throw.so cxx.so
 
 # The program: dynamic libraries by name are found in lib beside it.
 # shellcheck disable=SC2016
-"$CC" -O2 -g0 "-I$loader/include" program.c "@$loader/lib/loader.options" '-Wl,-rpath,$ORIGIN/../lib' -o "$out/bin/program"
+"$CC" -O2 -Wno-deprecated-non-prototype "-I$loader/include" program.c "@$loader/lib/loader.options" '-Wl,-rpath,$ORIGIN/../lib' -o "$out/bin/program"
 # The same without the list of what the C library exports: it can load what needs nothing of it.
-"$CC" -O2 -g0 "-I$loader/include" program.c "$loader/lib/ldso.o" -o "$out/bin/program-without-symbols"
+"$CC" -O2 -Wno-deprecated-non-prototype "-I$loader/include" program.c "$loader/lib/ldso.o" -o "$out/bin/program-without-symbols"
