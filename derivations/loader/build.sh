@@ -19,4 +19,5 @@ $lib/libc.ld
 -Wl,--dynamic-list=$lib/libc.list
 -Wl,-Bdynamic -Wl,--as-needed $lib/none.so -Wl,-Bstatic
 EOF
+install -D -m 644 -t "$out/share/loader" ldso/finish.py
 install -D -m 644 -t "$out/share/licenses/musl" COPYRIGHT

@@ -361,6 +361,14 @@ static void try_to_load(void) {
     }
 }
 
+static void refusal(void) {
+    void *base = load("base.so", RTLD_NOW);
+    loader_refusal = "the reason";
+    CHECK(!dlopen(path_of("tls.so"), RTLD_NOW) && strstr(dlerror(), "tls.so: the reason"));
+    CHECK(!dlopen(path_of("base.so"), RTLD_NOW) && !dlopen("base.so", RTLD_NOW));
+    CHECK(dlopen(0, RTLD_NOW) == dlopen("libc.so", RTLD_NOW) && CALL(base, "answer", int) == 42);
+}
+
 static void exceptions(void) {
     void *catcher = load("catch.so", RTLD_NOW), *thrower = load("throw.so", RTLD_NOW);
     CHECK(CALL(catcher, "catch_problem", int, 5) == 5);
@@ -479,7 +487,7 @@ int main(int argc, char **argv) {
         { "symbols", symbols }, { "headers", headers }, { "order", order }, { "tls", tls },
         { "tls_descriptors", tls_descriptors }, { "relocations", relocations }, { "relro", relro }, { "lazy", lazy },
         { "threads", threads }, { "part", part }, { "failures", failures }, { "try", try_to_load },
-        { "exceptions", exceptions }, { "fuzz", fuzz },
+        { "exceptions", exceptions }, { "refusal", refusal }, { "fuzz", fuzz },
     };
     if (argc == 3)
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
