@@ -246,6 +246,8 @@ def test_a_file_of_any_other_length_is_refused(trial: Trial, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["fuzzed.so", "fuzzed_sysv.so"])
 def test_damaged_files_crash_nothing(trial: Trial, name: str) -> None:
+    if not (trial.libraries / name).exists():
+        pytest.skip("the linker does not know this architecture's form of the table")
     rounds = 10_000 if trial.native else 500
     said = trial.passes("fuzz", {"NAMES": name, "ROUNDS": str(rounds)})
     loaded, _, of = said.split()[:3]
