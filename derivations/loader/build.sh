@@ -20,4 +20,4 @@ $lib/libc.ld
 -Wl,-Bdynamic -Wl,--as-needed $lib/none.so -Wl,-Bstatic
 EOF
 install -D -m 644 -t "$out/share/loader" ldso/finish.py
-install -D -m 644 -t "$out/share/licenses/musl" COPYRIGHT
+install -D -m 644 -t "$out/share/licenses/loader" COPYRIGHT
