@@ -24,6 +24,9 @@ _ELSEWHERE: Final = {  # of other systems than Linux
     "_ios_support", "_overlapped", "_scproxy", "_winapi", "_wmi", "msvcrt", "nt", "winreg", "winsound",
 }  # fmt: skip
 
+# What wheels for musl expect of a system, shipped with interpreters that load them.
+_OF_A_SYSTEM: Final = frozenset({"lib/libz.so.1"})
+
 _LICENCE: Final = re.compile(r"lib/python3\.\d+/licenses/([^/]+)/[^/]+")
 
 
@@ -35,11 +38,19 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Program(msgspec.Struct, frozen=True):
-    """An ELF file. `needed`: the shared objects that it asks for."""
+    """An ELF file.
+
+    Attributes:
+        needed: the shared objects that it asks for.
+        relocations: sections with relocations, of a program that stands at a fixed address.
+        loads: it has names for the shared libraries that it loads.
+    """
 
     path: str
     segments: tuple[Segment, ...]
     needed: tuple[str, ...] = ()
+    relocations: tuple[str, ...] = ()
+    loads: bool = False
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -74,12 +85,13 @@ def of_files(files: Files, licensed: Iterable[str]) -> Iterator[Verdict]:
     programs = files.programs
     loaded = [f"{p.path}: PT_INTERP" for p in programs if any(s.kind == "PT_INTERP" for s in p.segments)]
     loaded += [f"{p.path}: needs {name}" for p in programs for name in p.needed]
+    loaded += [f"{p.path}: {name}" for p in programs for name in p.relocations]
     if not programs:
         loaded = ["there is no program"]
-    yield _verdict("programs are static: no PT_INTERP, no DT_NEEDED", loaded)
-    yield _verdict(
-        "no shared objects", [name for name in files.names if re.search(r"\.so(\.[0-9.]+)?\Z", name)]
-    )
+    yield _verdict("programs are static: no PT_INTERP, no DT_NEEDED, no relocations", loaded)
+    expected = _OF_A_SYSTEM if any(p.loads for p in programs) else frozenset()
+    shared = [name for name in files.names if re.search(r"\.so(\.[0-9.]+)?\Z", name)]
+    yield _verdict("no shared objects but what wheels expect", [n for n in shared if n not in expected])
     both = WRITABLE | EXECUTABLE
     yield _verdict(
         "no segment is writable and executable",

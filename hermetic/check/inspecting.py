@@ -69,17 +69,24 @@ def _regular(tree: Path) -> Iterator[Path]:
 
 def program(name: str, data: bytes) -> Program:
     """What an ELF file asks of the machine that runs it."""
-    from elftools.elf.dynamic import DynamicSegment
+    from elftools.elf.dynamic import DynamicSection
     from elftools.elf.elffile import ELFFile  # slow to load
+    from elftools.elf.relocation import RelocationSection, RelrRelocationSection
 
     elf: Any = ELFFile(io.BytesIO(data))
-    segments, needed = [], []
-    for segment in elf.iter_segments():
-        segments.append(Segment(str(segment["p_type"]), int(segment["p_flags"])))
-        if isinstance(segment, DynamicSegment):
-            tags: Any = segment.iter_tags("DT_NEEDED")
+    fixed = elf["e_type"] == "ET_EXEC"
+    segments = tuple(Segment(str(s["p_type"]), int(s["p_flags"])) for s in elf.iter_segments())
+    needed, relocations, loads = [], [], False
+    # Sections, because a program that loads libraries has no program header for its dynamic section.
+    for section in elf.iter_sections():
+        if isinstance(section, DynamicSection):
+            tags: Any = section.iter_tags("DT_NEEDED")
             needed += [str(tag.needed) for tag in tags]
-    return Program(name, tuple(segments), tuple(needed))
+        elif fixed and isinstance(section, RelocationSection | RelrRelocationSection):
+            relocations.append(str(section.name))
+        elif fixed and section["sh_type"] == "SHT_DYNSYM":
+            loads = section["sh_size"] > section["sh_entsize"]
+    return Program(name, segments, tuple(needed), tuple(relocations), loads)
 
 
 def _imports(room: Room, tries: str) -> Verdict:

@@ -35,6 +35,9 @@ BAD = {
         GOOD, programs=(STATIC, msgspec.structs.replace(STATIC, needed=("libc.so",)))
     ),
     "no shared objects": msgspec.structs.replace(GOOD, names=(*GOOD.names, "lib/libz.so.1")),
+    "no shared objects but what": msgspec.structs.replace(
+        GOOD, programs=(msgspec.structs.replace(STATIC, loads=True),), names=(*GOOD.names, "lib/libfoo.so.1")
+    ),
     "no segment is writable and executable": with_segments(Segment("PT_LOAD", 7), Segment("PT_GNU_STACK", 6)),
     "the stack is not executable": with_segments(Segment("PT_LOAD", 5), Segment("PT_GNU_STACK", 5)),
     "no path of the build": msgspec.structs.replace(GOOD, with_build_paths=("lib/x.py: /build/source",)),
@@ -57,7 +60,21 @@ def test_each_fault_of_a_tree_gives_its_own_verdict(name: str) -> None:
 
 def test_a_program_with_an_interpreter_is_not_static() -> None:
     files = with_segments(*STATIC.segments, Segment("PT_INTERP", 4))
-    assert bad(files) == ["programs are static: no PT_INTERP, no DT_NEEDED"]
+    assert bad(files) == ["programs are static: no PT_INTERP, no DT_NEEDED, no relocations"]
+
+
+def test_a_program_with_relocations_is_not_static() -> None:
+    files = msgspec.structs.replace(
+        GOOD, programs=(msgspec.structs.replace(STATIC, relocations=(".rela.dyn",)),)
+    )
+    assert bad(files) == ["programs are static: no PT_INTERP, no DT_NEEDED, no relocations"]
+
+
+def test_a_program_that_loads_libraries_comes_with_those_that_wheels_expect() -> None:
+    files = msgspec.structs.replace(
+        GOOD, programs=(msgspec.structs.replace(STATIC, loads=True),), names=(*GOOD.names, "lib/libz.so.1")
+    )
+    assert bad(files) == []
 
 
 def test_a_stack_that_no_segment_describes_is_executable() -> None:
@@ -66,7 +83,7 @@ def test_a_stack_that_no_segment_describes_is_executable() -> None:
 
 def test_a_tree_without_programs_is_bad() -> None:
     assert bad(msgspec.structs.replace(GOOD, programs=())) == [
-        "programs are static: no PT_INTERP, no DT_NEEDED"
+        "programs are static: no PT_INTERP, no DT_NEEDED, no relocations"
     ]
 
 

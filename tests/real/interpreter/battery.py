@@ -11,6 +11,7 @@ Prints a line for each check, and a traceback for each that failed. Exit status:
 
 from __future__ import annotations
 
+import _imp
 import contextlib
 import faulthandler
 import os
@@ -62,6 +63,8 @@ def of_this_line(names: dict[tuple[int, int], str]) -> list[str]:
 INTERPRETER = Path(sys.executable).resolve()
 EMULATOR = Path("/proc/thread-self/exe").resolve()
 EMULATED = not EMULATOR.samefile(INTERPRETER)
+# Whether it loads shared libraries (cpython) or is sealed (cpython-sealed).
+LOADS = hasattr(_imp, "create_dynamic")
 
 
 def run(program: str | Path, *args: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -139,9 +142,28 @@ def every_module_of_the_library_imports() -> None:
 
 
 @check
-def shared_objects_are_refused_in_words() -> None:
+def extension_modules_that_cannot_be_loaded_are_refused_in_words() -> None:
     import importlib.machinery
+    import sysconfig
 
+    if LOADS:
+        suffixes = importlib.machinery.EXTENSION_SUFFIXES
+        assert suffixes[0] == sysconfig.get_config_var("EXT_SUFFIX") and "linux-musl" in suffixes[0], suffixes
+        assert suffixes[1:] == [".abi3.so", ".so"], suffixes
+        with tempfile.TemporaryDirectory() as folder:
+            glibc = suffixes[0].replace("musl", "gnu")
+            for name in (f"wrong{glibc}", "text.abi3.so"):
+                Path(folder, name).write_bytes(b"no library")
+            sys.path.insert(0, folder)
+            for name in ("wrong", "text"):
+                try:
+                    importlib.import_module(name)
+                except ImportError as error:
+                    assert "not an ELF file" in str(error) and folder in str(error), error
+                else:
+                    raise AssertionError("loaded")
+            sys.path.remove(folder)
+        return
     assert importlib.machinery.EXTENSION_SUFFIXES == []
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "fast.abi3.so").write_bytes(b"\x7fELF")
@@ -533,7 +555,7 @@ def ctypes_c_library() -> None:
     try:
         ctypes.CDLL("libcurl.so.4")
     except OSError as error:
-        assert "statically linked" in str(error), error
+        assert ("libcurl.so.4: No such file" if LOADS else "statically linked") in str(error), error
     else:
         raise AssertionError("loaded")
 
@@ -1127,7 +1149,8 @@ def venv_and_pip() -> None:
             line.strip()
             for line in lines[[line.startswith("Compatible tags") for line in lines].index(True) :]
         }
-        assert "py3-none-any" in tags and not any("manylinux" in t or "musllinux" in t for t in tags), tags
+        assert "py3-none-any" in tags and not any("manylinux" in t for t in tags), tags
+        assert any("-musllinux_1_2_" in t for t in tags) == LOADS, tags
         if not EMULATED:  # ensurepip starts the interpreter of the new environment
             python("-m", "venv", f"{folder}/w")
             subprocess.check_output([f"{folder}/w/bin/pip", "--version"], text=True)

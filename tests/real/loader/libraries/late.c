@@ -1,0 +1,1 @@
+int comes_later(void) { return 77; }

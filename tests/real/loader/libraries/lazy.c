@@ -1,0 +1,2 @@
+int comes_later(void);
+int call(void) { return comes_later(); }

@@ -1,0 +1,3 @@
+__thread int fixed __attribute__((tls_model("initial-exec"))) = 4;
+
+int get(void) { return fixed++; }
