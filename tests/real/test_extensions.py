@@ -118,7 +118,7 @@ def test_loading_can_be_switched_off(python: Path) -> None:
     code = "import ctypes, json, ssl; print(ctypes.CDLL(None).getpid() > 0); import markupsafe._speedups"
     assert run(python, "-c", code) == "True\n"
     said = run(python, "-c", code, status=1, PYTHONNOEXTENSIONS="1")
-    assert said.startswith("True\n") and "PYTHONNOEXTENSIONS is set" in said
+    assert "True\n" in said and "PYTHONNOEXTENSIONS is set" in said
 
 
 def test_a_module_for_the_other_c_library_is_refused_in_words(python: Path, tmp_path: Path) -> None:
