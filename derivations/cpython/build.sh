@@ -55,7 +55,7 @@ neutral "$lib"/_sysconfigdata_*.py
 cp -R /build/tzdata/tzdata/zoneinfo "$lib/zoneinfo/data"
 find "$lib/zoneinfo/data" -name __init__.py -exec rm {} +
 cat >"$lib/lib-dynload/README.txt" <<'EOF'
-There are no shared objects: all modules are built in. Those that other Pythons have as shared objects are found at this
+All modules of the library are built in. Those that other Pythons have as shared objects are found at this
 place of sys.path, and the interpreter knows its installation by this directory.
 EOF
 cat >"$lib/EXTERNALLY-MANAGED" <<'EOF'
