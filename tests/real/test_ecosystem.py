@@ -1,4 +1,4 @@
-"""The tools that people use accept the interpreter, and install the wheels that it can load and no others."""
+"""The tools that people use accept the interpreter, and none installs a wheel that it cannot load."""
 
 from __future__ import annotations
 
@@ -74,38 +74,21 @@ def test_uv(run: Run, python: str, tmp_path: Path) -> None:
     )
 
 
-LOADS_YAML = "import yaml; print(yaml.load('a: [1, x]', yaml.CSafeLoader))"
-
-
-@pytest.fixture
-def loads(run: Run, python: str) -> bool:
-    """Whether the interpreter loads extension modules."""
-    return run(python, "-c", "import _imp; print(hasattr(_imp, 'create_dynamic'))") == "True\n"
-
-
-def test_uv_installs_the_wheels_that_can_be_loaded(run: Run, python: str, loads: bool) -> None:
+def test_uv_installs_no_binary_wheel(run: Run, python: str) -> None:
     run("uv", "venv", "-p", python, "env")
-    install = ("uv", "pip", "install", "-p", "env/bin/python", "--only-binary", ":all:", BINARY_ONLY)
-    if loads:
-        run(*install)
-        assert run("env/bin/python", "-I", "-c", LOADS_YAML) == "{'a': [1, 'x']}\n"
-    else:
-        assert "pyyaml" in run(*install, status=1).lower()
+    said = run(
+        "uv", "pip", "install", "-p", "env/bin/python", "--only-binary", ":all:", BINARY_ONLY, status=1
+    )
+    assert "pyyaml" in said.lower()
 
 
-def test_pip(run: Run, python: str, loads: bool) -> None:
+def test_pip(run: Run, python: str) -> None:
     run(python, "-m", "venv", "env")
     run("env/bin/pip", "install", "six")
     assert "1." in run("env/bin/python", "-c", "import six; print(six.__version__)")
-    for newest in (False, True):
-        if newest:
-            run("env/bin/pip", "install", "-U", "pip")
-        install = ("env/bin/pip", "install", "--force-reinstall", "--only-binary", ":all:", BINARY_ONLY)
-        if loads:
-            assert "musllinux" in run(*install)
-            assert run("env/bin/python", "-I", "-c", LOADS_YAML) == "{'a': [1, 'x']}\n"
-        else:
-            assert "No matching distribution" in run(*install, status=1)
+    run("env/bin/pip", "install", "-U", "pip")
+    said = run("env/bin/pip", "install", "--only-binary", ":all:", BINARY_ONLY, status=1)
+    assert "No matching distribution" in said
 
 
 def test_virtualenv(run: Run, python: str) -> None:
