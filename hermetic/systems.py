@@ -21,6 +21,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
         cpu: the oldest CPU that the code must run on, as the compiler calls it. It is hashed.
         cpu_option: the compiler's option that takes it.
         flags: further options of the compiler for this architecture, separated by spaces.
+        linker_flags: further options of the linker, which optimizes, too.
         lto: the compiler's option for link-time optimization.
         bits: width of a pointer.
         endian: byte order.
@@ -41,6 +42,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str
     cpu_option: Literal["-march", "-mcpu"] = "-march"
     flags: str = ""
+    linker_flags: str = ""
     lto: Literal["-flto", "-flto=thin"] = "-flto"
     bits: Literal[32, 64]
     endian: Literal["little", "big"]
@@ -72,10 +74,9 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # All code of this ABI is position-independent: the compiler would say so each time. LLVM 20 compares a loop's
-# variable, widened to 64 bits, with numbers that it has not cut down to 32. The linker optimizes, too.
-_MIPS64: Final = (
-    "-Wno-option-ignored -mllvm -indvars-widen-indvars=false -Wl,-mllvm,-indvars-widen-indvars=false"
-)
+# variable, widened to 64 bits, with numbers that it has not cut down to 32.
+_MIPS64: Final = "-Wno-option-ignored -mllvm -indvars-widen-indvars=false"
+_MIPS64_LINKER: Final = "-mllvm -indvars-widen-indvars=false"
 _V3: Final = frozenset((
     "abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "lahf_lm", "movbe", "pni", "popcnt",
     "sse4_1", "sse4_2", "ssse3", "xsave",
@@ -303,6 +304,7 @@ SYSTEMS: Final[dict[str, System]] = {
             triple="mips64-linux-muslabi64",
             cpu="mips64r2",
             flags=_MIPS64,
+            linker_flags=_MIPS64_LINKER,
             bits=64,
             endian="big",
             long_double="binary128",
@@ -322,6 +324,7 @@ SYSTEMS: Final[dict[str, System]] = {
             triple="mips64el-linux-muslabi64",
             cpu="mips64r2",
             flags=_MIPS64,
+            linker_flags=_MIPS64_LINKER,
             bits=64,
             endian="little",
             long_double="binary128",

@@ -17,7 +17,7 @@ compiler="exec $zig clang --no-default-config --target=$TARGET $CPU_FLAG $ARCH_F
 echo "$compiler \"\$@\"" | script cc
 echo "$compiler --driver-mode=g++ -nostdlib++ \"\$@\"" | script c++
 echo "$compiler -E \"\$@\"" | script cpp
-echo "exec $zig ld.lld \"\$@\"" | script ld
+echo "exec $zig ld.lld${LINKER_FLAGS:+ $LINKER_FLAGS} \"\$@\"" | script ld
 echo "exec $zig ar \"\$@\"" | script ar
 echo "exec $zig ranlib \"\$@\"" | script ranlib
 
