@@ -75,8 +75,8 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
 
 # All code of this ABI is position-independent: the compiler would say so each time. LLVM 20 compares a loop's
 # variable, widened to 64 bits, with numbers that it has not cut down to 32.
-_MIPS64: Final = "-Wno-option-ignored -mllvm -indvars-widen-indvars=false"
 _MIPS64_LINKER: Final = "-mllvm -indvars-widen-indvars=false"
+_MIPS64: Final = f"-Wno-option-ignored {_MIPS64_LINKER}"
 _V3: Final = frozenset((
     "abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "lahf_lm", "movbe", "pni", "popcnt",
     "sse4_1", "sse4_2", "ssse3", "xsave",
