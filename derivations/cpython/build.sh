@@ -2,18 +2,32 @@ short=${version%.*}
 python=$build_python/bin/python3
 lib=$out/lib/python$short
 
-# The prefix is only a placeholder: the interpreter looks for its library relative to itself. Without dynamic loading all
-# modules are built in. Configure links with the libraries' bitcode, which needs no optimization there.
+# The prefix is only a placeholder: the interpreter looks for its library relative to itself. All modules are built in.
+# Configure links with the libraries' bitcode, which needs no optimization there.
 export CONFIG_SITE="$CONFIG_SITE $build_python/share/config.site" PKG_CONFIG=no
 unset PKG_CONFIG_LIBDIR
 # What configure would find out by running a program that calls libffi.
 if echo '#include <ffi.h>' | "$CC" "-I$libffi/include" -E -dM - | grep -q FFI_TARGET_HAS_COMPLEX_TYPE; then
     export ac_cv_ffi_complex_double_supported=yes
 fi
+# With the loader among its inputs, it loads shared libraries; without it, it is sealed.
+dynload=dynload_stub.o pic=' ' loading=
+if [ "${loader:-}" ]; then
+    dynload=dynload_shlib.o pic=-fPIC
+    # The tests of ctypes call functions of one of their modules.
+    if [ "${TEST_MODULES:-disable}" = enable ]; then
+        tr '\n' ' ' <Modules/_ctypes/_ctypes_test.c | sed -e 's/EXPORT *(/\n&/g' -e 's/__stdcall//g' |
+            sed -n -e 's/^EXPORT *([a-z]* \([a-z]*\) = .*/\1/p' -e 's/^EXPORT *([^)]*)[ *]*\([A-Za-z0-9_]*\).*/\1/p'
+    fi >/build/exports
+    printf '%s\n' 'Py*' '_Py*' >>/build/exports
+    { echo '{'; sed 's/$/;/' /build/exports; echo '};'; } >/build/python.list
+    # shellcheck disable=SC2016 # for make and for the linker
+    loading="@$loader/lib/loader.options -Wl,--dynamic-list=/build/python.list -Wl,-rpath,'\$\$ORIGIN/../lib'"
+fi
 ./configure --build=x86_64-build-linux-musl --host="$triple" --prefix=/PREFIX --with-build-python="$python" \
     --enable-ipv6 "--${TEST_MODULES:-disable}-test-modules" --without-static-libpython --without-ensurepip --with-computed-gotos \
     --with-readline=editline --with-openssl="$openssl" --with-dbmliborder= --without-system-libmpdec \
-    MODULE_BUILDTYPE=static DYNLOADFILE=dynload_stub.o OPT=-O3 CCSHARED=' ' LINKFORSHARED=' ' \
+    MODULE_BUILDTYPE=static DYNLOADFILE=$dynload OPT=-O3 CCSHARED="$pic" LINKFORSHARED=' ' \
     LDFLAGS="$LDFLAGS -Wl,--lto-O0" \
     ZLIB_CFLAGS=' ' ZLIB_LIBS=-lz BZIP2_CFLAGS=' ' BZIP2_LIBS=-lbz2 LIBLZMA_CFLAGS=' ' LIBLZMA_LIBS=-llzma \
     LIBZSTD_CFLAGS=' ' LIBZSTD_LIBS=-lzstd \
@@ -41,7 +55,7 @@ neutral "$lib"/_sysconfigdata_*.py
 cp -R /build/tzdata/tzdata/zoneinfo "$lib/zoneinfo/data"
 find "$lib/zoneinfo/data" -name __init__.py -exec rm {} +
 cat >"$lib/lib-dynload/README.txt" <<'EOF'
-There are no shared objects: all modules are built in. Those that other Pythons have as shared objects are found at this
+All modules of the library are built in. Those that other Pythons have as shared objects are found at this
 place of sys.path, and the interpreter knows its installation by this directory.
 EOF
 cat >"$lib/EXTERNALLY-MANAGED" <<'EOF'
@@ -58,7 +72,7 @@ EOF
 
 # Linking the program for tests of embedding would take as long as linking the interpreter: make takes it for made (-o).
 make -o Programs/_testembed EXTRA_CFLAGS="$LTO" PY_CORE_LDFLAGS="$LTO -O3 $LDFLAGS" \
-    LINKFORSHARED="-Wl,--strip-all -Wl,-Map=python.map $mimalloc/lib/malloc.o" all
+    LINKFORSHARED="-Wl,--strip-all -Wl,-Map=python.map $mimalloc/lib/malloc.o $loading" all
 wait $!
 if grep -E 'libc\.a\(malloc-mallocng' python.map; then
     echo "the C library's own malloc is in use" >&2
@@ -73,6 +87,27 @@ if [ -f "$details" ]; then
     sed -e "s#\"$build_python\"#\"../..\"#" -e "s#\"$build_python/#\"./#" "$details" >"$lib/build-details.json"
 fi
 cp python "$out/bin/python$short"
+# What extension modules can link against is checked and listed: the whole stable ABI is among it.
+if [ "${loader:-}" ]; then
+    cp "$zlib_shared/lib/libz.so.1" "$out/lib/" # wheels expect it of the system
+    exports=$(echo "$lib"/config-*)/exports.txt
+    set -f
+    # shellcheck disable=SC2046 # one argument for each pattern
+    "$python" "$loader/share/loader/finish.py" "$out/bin/python$short" "$loader/lib/libc.list" $(cat /build/exports) >"$exports"
+    set +f
+    "$python" - Misc/stable_abi.toml "$exports" <<'EOF'
+import sys
+import tomllib
+
+with open(sys.argv[1], "rb") as file:
+    abi = tomllib.load(file)
+with open(sys.argv[2]) as file:
+    exported = set(file.read().split())
+wanted = {name for kind in ("function", "data") for name, entry in abi[kind].items() if "ifdef" not in entry}
+if missing := sorted(wanted - exported):
+    sys.exit("of the stable ABI, these are not exported: " + " ".join(missing))
+EOF
+fi
 # The licences of all that is in the program, and in its library.
 install -D -m 644 -t "$lib/licenses/python" LICENSE Doc/license.rst
 install -D -m 644 -t "$lib/licenses/certifi" /build/certifi/certifi-*.dist-info/licenses/LICENSE

@@ -1,4 +1,4 @@
-"""The tools that people use accept the interpreter, and none installs a wheel that it cannot load."""
+"""The tools that people use accept the interpreter, and install the wheels that it can load and no others."""
 
 from __future__ import annotations
 
@@ -74,21 +74,38 @@ def test_uv(run: Run, python: str, tmp_path: Path) -> None:
     )
 
 
-def test_uv_installs_no_binary_wheel(run: Run, python: str) -> None:
+LOADS_YAML = "import yaml; print(yaml.load('a: [1, x]', yaml.CSafeLoader))"
+
+
+@pytest.fixture
+def loads(run: Run, python: str) -> bool:
+    """Whether the interpreter loads extension modules."""
+    return run(python, "-c", "import _imp; print(hasattr(_imp, 'create_dynamic'))") == "True\n"
+
+
+def test_uv_installs_the_wheels_that_can_be_loaded(run: Run, python: str, loads: bool) -> None:
     run("uv", "venv", "-p", python, "env")
-    said = run(
-        "uv", "pip", "install", "-p", "env/bin/python", "--only-binary", ":all:", BINARY_ONLY, status=1
-    )
-    assert "pyyaml" in said.lower()
+    install = ("uv", "pip", "install", "-p", "env/bin/python", "--only-binary", ":all:", BINARY_ONLY)
+    if loads:
+        run(*install)
+        assert run("env/bin/python", "-I", "-c", LOADS_YAML) == "{'a': [1, 'x']}\n"
+    else:
+        assert "pyyaml" in run(*install, status=1).lower()
 
 
-def test_pip(run: Run, python: str) -> None:
+def test_pip(run: Run, python: str, loads: bool) -> None:
     run(python, "-m", "venv", "env")
     run("env/bin/pip", "install", "six")
     assert "1." in run("env/bin/python", "-c", "import six; print(six.__version__)")
-    run("env/bin/pip", "install", "-U", "pip")
-    said = run("env/bin/pip", "install", "--only-binary", ":all:", BINARY_ONLY, status=1)
-    assert "No matching distribution" in said
+    for newest in (False, True):
+        if newest:
+            run("env/bin/pip", "install", "-U", "pip")
+        install = ("env/bin/pip", "install", "--force-reinstall", "--only-binary", ":all:", BINARY_ONLY)
+        if loads:
+            assert "musllinux" in run(*install)
+            assert run("env/bin/python", "-I", "-c", LOADS_YAML) == "{'a': [1, 'x']}\n"
+        else:
+            assert "No matching distribution" in run(*install, status=1)
 
 
 def test_virtualenv(run: Run, python: str) -> None:

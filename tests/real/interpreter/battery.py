@@ -107,7 +107,7 @@ def tree_holds_no_shared_object_and_no_path_of_the_build() -> None:
     found = []
     for path in Path(sys.base_prefix).rglob("*"):
         if path.is_file() and not path.is_symlink():
-            if ".so" in path.suffixes:
+            if ".so" in path.suffixes and not (LOADS and path.name == "libz.so.1"):
                 found.append(str(path))
             data = path.read_bytes()
             if b"/hermetic/" in data or b"/build/source" in data:
