@@ -208,7 +208,7 @@ static void lazy(void) {
 /* --- what others do at the same time */
 
 enum { CROWD = 12 };
-static volatile int stop;
+static volatile int stop, forked;
 
 static void *passer_by(void *arg) { return (void *)(intptr_t)own_tls; }
 
@@ -244,7 +244,14 @@ static void *opener(void *arg) {
         seed = seed * 1103515245 + 12345;
         int number = seed / 65536 % CROWD + 1;
         snprintf(name, sizeof name, "crowd_%d.so", number);
-        void *handle = load(name, RTLD_NOW);
+        void *handle = dlopen(path_of(name), RTLD_NOW);
+        if (!handle) {
+            /* A library whose constructors another thread was running at fork can never be ready in the child. */
+            const char *said = dlerror();
+            if (forked && strstr(said, "multithreaded fork")) continue;
+            fprintf(stderr, "%s\n", said);
+        }
+        CHECK(handle);
         CHECK(CALL(handle, "value", int) >= number);
     }
     return 0;
@@ -258,6 +265,7 @@ static void threads(void) {
     for (int i = 0; i < 10; i++) {
         pid_t child = fork();
         if (!child) {
+            forked = 1;
             alarm(60);
             opener((void *)(uintptr_t)(i + 100));
             _exit(0);
