@@ -107,6 +107,10 @@ wanted = {name for kind in ("function", "data") for name, entry in abi[kind].ite
 if missing := sorted(wanted - exported):
     sys.exit("of the stable ABI, these are not exported: " + " ".join(missing))
 EOF
+else
+    # Nothing is compiled in vain: packages that have a way without C take it, and others say why they cannot be installed.
+    sed -i '1i #error "This Python is sealed: it loads no extension modules. Take a package in pure Python, or an unsealed Python."' \
+        "$out/include/python$short/Python.h"
 fi
 # The licences of all that is in the program, and in its library.
 install -D -m 644 -t "$lib/licenses/python" LICENSE Doc/license.rst
