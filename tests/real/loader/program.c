@@ -64,6 +64,7 @@ static void symbols(void) {
     CHECK(dlopen(path_of("base.so"), RTLD_NOW | RTLD_NOLOAD) == base);
     CHECK(!dlopen(path_of("relocations.so"), RTLD_NOW | RTLD_NOLOAD));
     CHECK(load("link-to-base.so", RTLD_NOW) == base);
+    CHECK(CALL(load("gcc_versions.so", RTLD_NOW), "call", int) == 77);
     CHECK(dlopen("libc.so", RTLD_NOW) == self && dlopen("libpthread.so.0", RTLD_NOW) == self);
     CHECK(!dlclose(base) && CALL(base, "answer", int) == 42); /* as in musl: nothing is ever unloaded */
     CHECK(dlclose(&info) && strstr(dlerror(), "nvalid library handle"));
