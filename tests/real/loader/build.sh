@@ -17,6 +17,7 @@ link() { # LIBRARY OBJECT... [FLAG...]: what is not an option is an object or a 
         case $word in
             -*) arguments="$arguments $word" ;;
             *.so) arguments="$arguments $lib/$word" ;;
+            *.a) arguments="$arguments $word" ;;
             *) arguments="$arguments objects/$word.o" ;;
         esac
     done
@@ -39,22 +40,22 @@ link order_a.so order_a order_b.so order_c.so
 link tls.so tls
 link tls_initial_exec.so tls_initial_exec
 link relocations.so relocations -zrelro
-# (This table has entries of 64 bits on s390x, which lld does not know.)
-if [ "$arch" != s390x ]; then
-    link relocations_sysv.so relocations --hash-style=sysv
-    link fuzzed_sysv.so fuzzed --hash-style=sysv
-fi
+for name in relocations fuzzed; do
+    link ${name}_sysv.so $name --hash-style=sysv
+    # This table has entries of 64 bits there, which lld does not know.
+    [ "$arch" != s390x ] || "$build_python/bin/python3" widen.py "$lib/${name}_sysv.so"
+done
 link relocations_bound.so relocations -zrelro -znow
 link many.so many
 link many_packed.so many -zpack-relative-relocs
-link text_relocation.so text_relocation -znotext || echo 'no relocations in read-only data'
+link text_relocation.so text_relocation -znotext
 link fuzzed.so fuzzed
 link missing_symbol.so missing_symbol
 link missing_tls.so missing_tls
 link lazy.so lazy
 link late.so late
 
-# The other way to reach thread-local storage, where the compiler has two (on aarch64, descriptors are the only one).
+# The other way to reach thread-local storage, where the compiler has two (aarch64 has descriptors alone, others have none).
 for dialect in gnu2 desc; do
     compile tls_descriptors tls.c -mtls-dialect=$dialect 2>/dev/null || continue
     break
@@ -82,6 +83,10 @@ rm "$lib/nowhere.so"
 echo 'GLIBC_2.29 { global: comes_later; };' >versions
 "$LD" -shared -soname libm.so.6 --version-script versions -o libm.so.6 objects/late.o
 "$LD" -shared -o "$lib/glibc_versions.so" objects/lazy.o libm.so.6
+# GCC's runtime has versions of that name, too, with any C library.
+echo 'GLIBC_2.0 { global: comes_later; };' >versions
+link libgcc_s-1.so late --version-script=versions
+link gcc_versions.so lazy libgcc_s-1.so
 head -c 700 "$lib/tls.so" >"$lib/truncated.so"
 cp objects/base.o "$lib/object.so"
 echo 'text' >"$lib/text.so"
@@ -118,8 +123,9 @@ for file in libunwind.cpp Unwind-EHABI.cpp UnwindLevel1.c UnwindLevel1-gcc-ext.c
         -c "$parts/libunwind/src/$file" -o "objects/${file%.*}.o"
     runtime="$runtime ${file%.*}"
 done
+# Older ARM processors have no atomic instructions: the functions in their place are in the compiler's own runtime.
 # shellcheck disable=SC2086
-link cxx.so $runtime
+link cxx.so $runtime "$("$CC" -print-libgcc-file-name)" --exclude-libs=ALL --gc-sections
 for name in throw catch; do
     "$CXX" -std=c++17 -nostdinc++ -O2 -fPIC -Ilibraries -c libraries/$name.cc -o objects/$name.o
 done

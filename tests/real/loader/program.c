@@ -64,6 +64,7 @@ static void symbols(void) {
     CHECK(dlopen(path_of("base.so"), RTLD_NOW | RTLD_NOLOAD) == base);
     CHECK(!dlopen(path_of("relocations.so"), RTLD_NOW | RTLD_NOLOAD));
     CHECK(load("link-to-base.so", RTLD_NOW) == base);
+    CHECK(CALL(load("gcc_versions.so", RTLD_NOW), "call", int) == 77);
     CHECK(dlopen("libc.so", RTLD_NOW) == self && dlopen("libpthread.so.0", RTLD_NOW) == self);
     CHECK(!dlclose(base) && CALL(base, "answer", int) == 42); /* as in musl: nothing is ever unloaded */
     CHECK(dlclose(&info) && strstr(dlerror(), "nvalid library handle"));
@@ -174,14 +175,8 @@ static void relocations(void) {
     static const char *const names[] = {
         "relocations.so", "relocations_sysv.so", "relocations_bound.so", "many.so", "many_packed.so", "text_relocation.so",
     };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct stat st;
-        if (stat(path_of(names[i]), &st)) {
-            printf("%s: not for this machine\n", names[i]);
-            continue;
-        }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         CHECK(CALL(load(names[i], i & 1 ? RTLD_LAZY : RTLD_NOW), "all_right", int));
-    }
 }
 
 static void relro(void) {
@@ -335,12 +330,18 @@ static void part(void) {
 
 /* --- failures */
 
+/* All that is mapped. (The number in statm would be an emulator's, with its own memory.) */
 static size_t memory(void) {
-    size_t pages = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file && fscanf(file, "%zu %zu", &pages, &resident) == 2);
+    size_t sum = 0;
+    char line[4096];
+    unsigned long long start, end;
+    FILE *file = fopen("/proc/self/maps", "r");
+    CHECK(file);
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "%llx-%llx ", &start, &end) == 2) sum += end - start;
     fclose(file);
-    return pages * 4096;
+    CHECK(sum);
+    return sum;
 }
 
 static void failures(void) {
