@@ -46,11 +46,13 @@ class Expectations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
 
     Attributes:
         suite: the recipe of the interpreter that has the test suite.
+        package: instead of it, the Python package whose test suite the recipe's output has.
         core: the test files that run by default where an emulator is needed.
         expect: groups by their names.
     """
 
-    suite: str
+    suite: str = ""
+    package: str = ""
     core: tuple[str, ...] = ()
     expect: dict[str, Expectation] = {}
 
@@ -63,8 +65,8 @@ class Expected(msgspec.Struct, frozen=True):
     group: str
 
     def fits(self, name: str) -> bool:
-        """Whether it is about the file, class or test of that name."""
-        return fnmatchcase(name, self.pattern) or fnmatchcase(name, f"{self.pattern}.*")
+        """Whether it is about the file, class or test of that name, whatever the test's parameters are."""
+        return any(fnmatchcase(name, self.pattern + end) for end in ("", ".*", "[[]*"))
 
     def is_within(self, file: str) -> bool:
         """Whether it is about a file or something in it."""
@@ -95,6 +97,9 @@ def parse(data: bytes, filename: str) -> Expectations:
     """
     found = decode_toml(data, filename, Expectations, RecipeError)
     text = data.decode("utf-8")
+    if bool(found.suite) == bool(found.package):
+        either = "`suite` is for an interpreter, `package` for a package that an interpreter is tried with"
+        raise RecipeError(f"{filename}: either suite or package must be given", hint=either)
     for group, key, message, hint in _mistakes(found):
         line = toml_line(text, ("expect", group), key)
         raise RecipeError(f"{filename}:{line}: {message}", hint=hint)
@@ -116,8 +121,10 @@ def _mistakes(found: Expectations) -> Iterator[tuple[str, str, str, str | None]]
             if not line.replace(".", "").isdigit():
                 yield group, "lines", f'"{line}" is not a release line', 'write it as "3.13"'
         for test in entry.tests:
-            if not test.startswith("test_"):
+            if not test.startswith(f"{found.package}." if found.package else "test_"):
                 hint = "write it as test_json, test_json.TestDecode or test_json.TestDecode.test_float"
+                if found.package:
+                    hint = f"write it as {found.package}.tests.test_x.TestA.test_b"
                 yield group, "tests", f'"{test}" does not begin with the name of a test file', hint
         if not entry.tests:
             yield group, "tests", "tests is empty", "remove the group"

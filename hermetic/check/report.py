@@ -17,6 +17,7 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         emulated: it ran under an emulator.
+        suite: what the test suite is called.
         artefact: verdicts on its files.
         results: of the test files that were run, with the judgement on them; None where none were to be run.
         files: how many test files the suite has.
@@ -27,6 +28,7 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     emulated: bool
     artefact: tuple[Verdict, ...]
+    suite: str = "CPython's test suite"
     results: tuple[FileResult, ...] = ()
     judgement: Judgement | None = None
     files: int = 0
@@ -58,14 +60,9 @@ def markdown(reports: Sequence[TargetReport]) -> str:
         "",
         "Written by `hermetic check --report`. Time is wall clock time of a machine that may be busy.",
         "",
-        "## CPython's test suite",
-        "",
         "A file *fails as expected* if all of its tests that fail are listed in `expectations.toml`.",
         "",
-        f"| {' | '.join(_COLUMNS)} |",
-        f"|{'---|' * len(_COLUMNS)}",
-        *(_row(report) for report in reports if report.judgement is not None),
-        "",
+        *(line for suite in dict.fromkeys(r.suite for r in reports) for line in _section(suite, reports)),
         "## The artefact",
         "",
         f"| check | {' | '.join(report.target for report in reports)} |",
@@ -77,6 +74,13 @@ def markdown(reports: Sequence[TargetReport]) -> str:
         cells = " | ".join("" if v is None else _WORDS[v.status] for v in found)
         lines.append(f"| {name} | {cells} |")
     return "\n".join(lines) + "\n"
+
+
+def _section(suite: str, reports: Sequence[TargetReport]) -> list[str]:
+    """The table of a test suite; nothing if it was not run."""
+    rows = [_row(report) for report in reports if report.suite == suite and report.judgement is not None]
+    head = [f"## {suite}", "", f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}"]
+    return [*head, *rows, ""] if rows else []
 
 
 _COLUMNS: Final = (

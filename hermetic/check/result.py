@@ -1,4 +1,4 @@
-"""What running test files gave, as values; and regrtest's JUnit XML, read and written. Pure."""
+"""What running test files gave, as values; and JUnit XML, read and written. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FileResult(msgspec.Struct, frozen=True):
     """What running one test file gave.
 
     Attributes:
-        file: regrtest's name of it, as in `test_json` or `test_asyncio.test_events`.
+        file: the suite's name of it, as in `test_json` or `numpy.fft.tests.test_helper`.
         how: of a crash, the signal or the exit status.
         log: the end of its output, if it is not a file that passed or was skipped.
     """
@@ -58,7 +58,7 @@ class FileResult(msgspec.Struct, frozen=True):
 
 
 def read_junit(data: bytes, file: str) -> tuple[Case, ...]:
-    """The tests in what regrtest has written for one file; none if it is no JUnit XML."""
+    """The tests in what regrtest or pytest has written for one file; none if it is no JUnit XML."""
     try:
         root = ElementTree.fromstring(data)
     except ElementTree.ParseError:
@@ -68,6 +68,8 @@ def read_junit(data: bytes, file: str) -> tuple[Case, ...]:
 
 def _case(element: ElementTree.Element, file: str) -> Case:
     name = element.get("name") or file
+    if within := element.get("classname"):  # as pytest has it
+        name = f"{within}.{name}"
     if fixture := _FIXTURE.fullmatch(name):
         name = f"{fixture[2]}.{fixture[1]}"
     name = name.removeprefix("test.")

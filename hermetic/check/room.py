@@ -37,6 +37,7 @@ class Interpreter(msgspec.Struct, frozen=True):
         command: how it is started in the sandbox, where its tree is at `TREE`.
         mounts: whatever else is mounted. links: as in `SandboxSpec`. path: `PATH`.
         formats: as in `SandboxSpec`; with one, it runs under an emulator.
+        env: more variables.
     """
 
     target: str
@@ -48,6 +49,7 @@ class Interpreter(msgspec.Struct, frozen=True):
     links: dict[str, str] = {}
     path: str = "/bin"
     formats: tuple[str, ...] = ()
+    env: dict[str, str] = {}
 
     @property
     def emulated(self) -> bool:
@@ -93,7 +95,7 @@ class Room:
             output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         spec = SandboxSpec(
             argv=(*interpreter.command, *arguments),
-            env={**_ENVIRONMENT, "PATH": interpreter.path},
+            env={**_ENVIRONMENT, "PATH": interpreter.path, **interpreter.env},
             cwd=WORK,
             mounts=(
                 Mount(str(directory), WORK, writable=True),

@@ -1,44 +1,44 @@
-"""Runs CPython's test suite: each file in a process and a sandbox of its own, several at the same time."""
+"""Runs a test suite: each file in a process and a sandbox of its own, several at the same time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from hermetic.check.result import Case, Ending, FileResult, read_junit
-from hermetic.check.room import WORK, Ran, Room
+from hermetic.check.room import Ran, Room
 from hermetic.errors import HermeticError, UsageError
 from hermetic.realize.cancel import Cancelled
 from hermetic.realize.events import Failed, Finished, How, Listener, Planned, Started
 from hermetic.sandbox.client import Result
 
-# What needs neither a network, nor a display, nor gigabytes.
-_RESOURCES: Final = "all,tzdata,-network,-urlfetch,-gui,-audio,-largefile"
-_OPTIONS: Final = ("-u", "-W", "default", "-bb", "-E")  # of the interpreter, as `make test` has them
-_DRIVER: Final = "driver.py"
-_JUNIT: Final = "junit.xml"
-_LISTING: Final = 120.0  # seconds to list the files
-_BAD_TEST, _NO_TESTS_RAN = 2, 4  # exit statuses of regrtest
+JUNIT: Final = "junit.xml"  # in the working directory of a test file
 _TAIL: Final = 16_384  # characters of a log that are kept
+_LINES: Final = 20  # of an output, in an error
 
 
-def files_of(room: Room) -> tuple[str, ...]:
-    """The test files that the interpreter has: `test_json`, and in packages `test_asyncio.test_events`.
+class Suite(Protocol):
+    """Test files, and how one of them is run.
 
-    Raises:
-        HermeticError: it has no test suite.
+    Attributes:
+        failed, empty: the exit statuses that mean that tests failed, and that none ran.
     """
-    ran = room.run("list", *_OPTIONS, "-m", "test", "--list-tests", timeout=_LISTING)
-    lines = (line.removeprefix("test.") for line in ran.output.splitlines())
-    names = tuple(line for line in lines if line.startswith("test_"))
-    if not ran.result.ok or not names:
-        raise HermeticError(
-            f"{room.interpreter.target} does not list its tests",
-            details=tuple(f"| {line}" for line in ran.output.splitlines()[-20:]),
-        )
-    return names
+
+    failed: int
+    empty: int
+
+    def files(self, room: Room) -> tuple[str, ...]:
+        """The test files that the suite has, by name.
+
+        Raises:
+            HermeticError: the interpreter does not have it, or cannot run it.
+        """
+        ...
+
+    def start(self, room: Room, name: str, timeout: float) -> Ran:
+        """Run one file to its end; what is kept is its report, as JUnit XML."""
+        ...
 
 
 def chosen(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def _asks_for(pattern: str, name: str) -> bool:
 
 
 def run(
-    room: Room, names: Sequence[str], *, jobs: int, timeout: float, listener: Listener
+    suite: Suite, room: Room, names: Sequence[str], *, jobs: int, timeout: float, listener: Listener
 ) -> list[FileResult]:
     """Run test files. Returns their results in the order of the names.
 
@@ -70,11 +70,10 @@ def run(
     """
     from concurrent.futures import ThreadPoolExecutor  # slow to load
 
-    driver = Path(__file__).with_name("driver.py").read_text(encoding="utf-8")
     listener(Planned(0, 0, 0, len(names), checks=len(names)))
     with ThreadPoolExecutor(jobs, "check") as pool:
         try:
-            runs = [pool.submit(_run_file, room, name, driver, timeout, listener) for name in names]
+            runs = [pool.submit(_run_file, suite, room, name, timeout, listener) for name in names]
             return [run.result() for run in runs]
         except BaseException:
             # Before the end of the `with`, which waits for what runs.
@@ -83,25 +82,13 @@ def run(
             raise
 
 
-def _run_file(room: Room, name: str, driver: str, timeout: float, listener: Listener) -> FileResult:
+def _run_file(suite: Suite, room: Room, name: str, timeout: float, listener: Listener) -> FileResult:
     label = f"{name} ({room.interpreter.arch})"
     listener(Started(name, label, "check"))
-    ran = room.run(
-        name,
-        *_OPTIONS,
-        _DRIVER,
-        "--junit-xml",
-        f"{WORK}/{_JUNIT}",
-        "--use",
-        _RESOURCES,
-        name,
-        timeout=timeout,
-        files={_DRIVER: driver},
-        keep=_JUNIT,
-    )
+    ran = suite.start(room, name, timeout)
     if ran.result.cancelled:
         raise Cancelled
-    result = concluded(name, ran, timeout)
+    result = concluded(suite, name, ran, timeout)
     if result.status in ("passed", "skipped"):
         how: How = "passed" if result.status == "passed" else "skipped"
         listener(Finished(name, label, how, result.seconds, ""))
@@ -110,14 +97,14 @@ def _run_file(room: Room, name: str, driver: str, timeout: float, listener: List
     return result
 
 
-def concluded(name: str, ran: Ran, timeout: float) -> FileResult:
-    """The result of one file, from regrtest's own report and the way in which the process ended."""
+def concluded(suite: Suite, name: str, ran: Ran, timeout: float) -> FileResult:
+    """The result of one file, from its report and the way in which the process ended."""
     result = ran.result
     cases = read_junit(ran.kept, name)
     ending, how = _ending(result, timeout)
-    if ending == "completed" and result.exit_status == _NO_TESTS_RAN:
+    if ending == "completed" and result.exit_status == suite.empty:
         cases = cases or (Case(name, "skipped", "no tests ran"),)
-    elif ending == "completed" and not ran.kept and result.exit_status not in (0, _BAD_TEST):
+    elif ending == "completed" and not ran.kept and result.exit_status not in (0, suite.failed):
         ending, how = "crashed", f"exit status {result.exit_status}, without a report"
     elif ending == "completed" and result.exit_status and all(c.outcome != "failed" for c in cases):
         # Outside of any test, as while its modules are imported.
@@ -136,3 +123,8 @@ def _ending(result: Result, timeout: float) -> tuple[Ending, str]:
     if result.exceeded is not None:
         return "crashed", f"too much of {result.exceeded}"
     return "completed", ""
+
+
+def unusable(message: str, ran: Ran) -> HermeticError:
+    """The error that an interpreter cannot run a suite, with the end of what it printed."""
+    return HermeticError(message, details=tuple(f"| {line}" for line in ran.output.splitlines()[-_LINES:]))

@@ -16,6 +16,11 @@ from hermetic.session import Session
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--artefact", is_flag=True, help="Check the files only, and run no tests.")
 @click.option(
+    "--suite",
+    metavar="RECIPE",
+    help="Run the test suite of a package, such as numpy-tests, not CPython's own.",
+)
+@click.option(
     "--tests",
     multiple=True,
     metavar="PATTERN",
@@ -33,6 +38,7 @@ def command(
     session: Session,
     targets: tuple[str, ...],
     artefact: bool,
+    suite: str | None,
     tests: tuple[str, ...],
     timeout: int | None,
     junit: str | None,
@@ -40,7 +46,7 @@ def command(
     jobs: int | None,
     substitute: tuple[Path, ...],
 ) -> None:
-    """Check interpreters: what their files are, and whether CPython's own tests pass.
+    """Check interpreters: what their files are, and whether CPython's own tests pass, or those of a package.
 
     Tests run in a sandbox, each file in a process of its own. What is known to fail is listed in
     expectations.toml beside the recipe. Anything else that fails, and anything listed there that passes,
@@ -51,18 +57,23 @@ def command(
 
     \b
     hermetic check cpython-x86_64
+    hermetic check cpython-x86_64 --suite numpy-tests
     hermetic check cpython-aarch64 --tests 'test_json' --junit results.xml
     """
     for option, file in (("--junit", junit), ("--report", report)):
         if file is not None and not Path(file).absolute().parent.is_dir():
             raise UsageError(f"{option} {file}: no such directory")
-    if artefact and tests:
-        raise UsageError("--artefact runs no tests, so --tests has no meaning", hint="leave one of them out")
+    for option, given in (("--tests", tests), ("--suite", suite)):
+        if artefact and given:
+            raise UsageError(
+                f"--artefact runs no tests, so {option} has no meaning", hint="leave one of them out"
+            )
     from hermetic.cli import checks
 
     with display() as listener:
         reports = session.check(
             targets,
+            suite=suite,
             tests=tests,
             artefact_only=artefact,
             jobs=jobs,

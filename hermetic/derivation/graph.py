@@ -126,7 +126,8 @@ def _weight(derivations: Derivations, drv_id: str) -> int:
         return drv.size
     if isinstance(drv, Unpack):
         return 1
-    return 1 + sum(_weight(derivations, f) for s in drv.sources.values() for f in inputs_of(derivations[s]))
+    fetches = (f for s in drv.sources.values() for f in (inputs_of(derivations[s]) or (s,)))
+    return 1 + sum(_weight(derivations, f) for f in fetches)
 
 
 def merge(instances: Iterable[Instance]) -> Work:

@@ -29,6 +29,7 @@ from hermetic.systems import BUILD_SYSTEM, SYSTEMS, System
 SHELL: Final = "busybox"  # the recipe behind /bin/sh in every sandbox
 
 SOURCE_DIR: Final = "/build/source"
+FILES_DIR: Final = "/build/files"
 SCRIPT: Final = f"{DIRECTORY}/{{}}/build.sh"  # of the recipe of that name
 
 
@@ -280,7 +281,7 @@ class _Instantiation:
         if recipe.seed:
             hint = f"remove {script_file}, or the line"
             raise self._error(recipe, "a seed is prebuilt and has no build.sh", "seed", hint)
-        sources = self._source_trees(recipe)
+        sources = {**self._source_trees(recipe), **self._source_files(recipe, system)}
         build = Build(
             name=recipe.name,
             version=self._version(recipe),
@@ -313,6 +314,18 @@ class _Instantiation:
         for directory, source in recipe.extra_sources.items():
             sources[f"/build/{directory}"] = self._unpacked(recipe, source, ())
         return sources
+
+    def _source_files(self, recipe: Recipe, system: System) -> dict[str, str]:
+        """Sources that are not unpacked: each under the name of its file in the lock."""
+        files: dict[str, str] = {}
+        for source in recipe.files_for(system.arch):
+            pin = self._pin(recipe, source)
+            path = f"{FILES_DIR}/{pin.file}"
+            if path in files:
+                message = f'two of extra-files are called "{pin.file}"'
+                raise self._error(recipe, message, source, "each source may stand there once")
+            files[path] = self._fetched(pin)
+        return files
 
     def _inputs(self, recipe: Recipe, system: System) -> Inputs:
         """The inputs that a recipe names, those that every build has, and what all of them propagate."""
@@ -394,16 +407,18 @@ class _Instantiation:
     def _unpacked(self, recipe: Recipe, source: str, patches: tuple[Patch, ...]) -> str:
         if (source, patches) not in self._sources:
             pin = self._pin(recipe, source)
-            fetch = Fetch(pin.name, pin.version, pin.sha256, pin.blake3, pin.size)
-            fetch_id = self._add(Step(derivation_id(fetch), fetch, pin=pin))
-            unpack = Unpack(pin.name, pin.version, fetch_id, patches)
+            unpack = Unpack(pin.name, pin.version, self._fetched(pin), patches)
             self._sources[source, patches] = self._add(Step(derivation_id(unpack), unpack))
         return self._sources[source, patches]
+
+    def _fetched(self, pin: Pin) -> str:
+        fetch = Fetch(pin.name, pin.version, pin.sha256, pin.blake3, pin.size)
+        return self._add(Step(derivation_id(fetch), fetch, pin=pin))
 
     def _pin(self, recipe: Recipe, source: str) -> Pin:
         if source not in self.evaluator.lock.sources:
             hint = did_you_mean(source, self.evaluator.lock.sources)
-            raise self._error(recipe, f"unknown source {source!r}: not in {LOCK_FILE}", "source", hint)
+            raise self._error(recipe, f"unknown source {source!r}: not in {LOCK_FILE}", source, hint)
         return self.evaluator.lock.pin(source, self.versions.get(source))
 
     def _patches(self, recipe: Recipe, source: str) -> tuple[Patch, ...]:

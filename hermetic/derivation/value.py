@@ -80,8 +80,8 @@ class Build(msgspec.Struct, frozen=True, tag_field="kind", tag="build"):
     Attributes:
         system: name of the host system. cpu: its baseline.
         out: logical path of the output.
-        sources: path below /build to derivation id; each tree is copied there, writable. The script starts
-            in `/build/source` where there is one.
+        sources: path below /build to derivation id; each tree or file is copied there, writable. The script
+            starts in `/build/source` where there is one.
         inputs: logical path to derivation id; mounted read-only.
         links: symbolic links of the sandbox's root outside of /hermetic, such as `/bin/sh`.
         env: the whole environment, but for what depends on the machine's size (`JOBS`, `MAKEFLAGS`).

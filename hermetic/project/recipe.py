@@ -93,11 +93,19 @@ class Extension(VersionSection, frozen=True, kw_only=True, forbid_unknown_fields
         return self if section is None else _overlaid(self, section)
 
 
+class SystemSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """`[system.aarch64]`: what a recipe has more for one host system."""
+
+    extra_files: tuple[str, ...] = ()
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The fields of `recipe.toml`; see `docs/recipes.md`.
 
     Attributes:
         version: the version itself where there is no source; else sections by version prefix.
+        extra_sources: directory to source, unpacked. extra_files: sources that are not unpacked.
+        system: sections by architecture.
         toolchain: a recipe with a `[provides]` table, `none`, or None for the default one.
         build_inputs: recipes that run while building. host_inputs: recipes that the output links or uses.
         path: where its `bin` stands on the `PATH` of builds that have it as a build input.
@@ -110,6 +118,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     version: str | dict[str, VersionSection] | None = None
     patches: tuple[str, ...] = ()
     extra_sources: dict[str, str] = {}
+    extra_files: tuple[str, ...] = ()
+    system: dict[str, SystemSection] = {}
     toolchain: str | None = None
     build_inputs: tuple[str, ...] = ()
     host_inputs: tuple[str, ...] = ()
@@ -124,6 +134,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     env: dict[str, str] = {}
     provides: Provides | None = None
     meta: Meta = Meta()
+
+    def files_for(self, arch: str) -> tuple[str, ...]:
+        """The sources that a build for an architecture gets as they are."""
+        section = self.system.get(arch)
+        return self.extra_files if section is None else (*self.extra_files, *section.extra_files)
 
     def for_version(self, version: str) -> Recipe:
         """The recipe for one version of its source: the most specific section that fits is applied."""
@@ -232,6 +247,9 @@ def _mistakes_of_origin(recipe: Recipe) -> Iterator[_Mistake]:
         yield (), "version", "the version comes from the lock when there is a source", "remove the line"
     if recipe.seed and recipe.source is None:
         yield (), "seed", "a seed needs a source", None
+    for arch in recipe.system:
+        if arch not in SYSTEMS:
+            yield ("system", arch), None, f'unknown system "{arch}"', did_you_mean(arch, SYSTEMS)
     if recipe.provides is not None:
         yield from _mistakes_of_env(("provides", "env"), recipe.provides.env)
         yield from _mistakes_of_env(("provides", "build-env"), recipe.provides.build_env)

@@ -45,8 +45,10 @@ def prepare(drv: Build, inputs: Mapping[str, Path], work: Path) -> tuple[Mount, 
     build.mkdir()
     out.mkdir()
     for path, drv_id in sorted(drv.sources.items()):
+        place = work / path.lstrip("/")
+        place.parent.mkdir(exist_ok=True)
         # All times equal: make takes no source for newer than what upstream generated from it.
-        tree.copy(inputs[drv_id], work / path.lstrip("/"), writable=True, mtime=_SOURCE_TIME)
+        tree.copy(inputs[drv_id], place, writable=True, mtime=_SOURCE_TIME)
     (build / "build.sh").write_text(drv.script, encoding="utf-8")
     return (
         Mount(str(build), "/build", writable=True),

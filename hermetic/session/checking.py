@@ -1,4 +1,4 @@
-"""Checks of finished interpreters: their files, and CPython's test suite."""
+"""Checks of finished interpreters: their files, CPython's test suite, and test suites of packages."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hermetic.check import expectation, inspecting, suite
+from hermetic.check import expectation, inspecting
+from hermetic.check import suite as suites
 from hermetic.check.expectation import Expectations
+from hermetic.check.package import PLACE, PackageTests
+from hermetic.check.regrtest import Regrtest
 from hermetic.check.report import TargetReport
 from hermetic.check.room import TREE, Interpreter, Room
 from hermetic.derivation.environment import logical
-from hermetic.derivation.instantiate import SHELL
+from hermetic.derivation.instantiate import SHELL, Evaluator
 from hermetic.errors import UsageError
 from hermetic.project.worktree import DIRECTORY
 from hermetic.sandbox.client import Sandbox
@@ -37,7 +40,7 @@ class _Subject(msgspec.Struct, frozen=True):
     """A target to check.
 
     Attributes:
-        suite: the target of the same interpreter with the test suite.
+        suite: the target that has the test suite: the same interpreter, or a package.
         licensed: the parts that come with their licences.
         emulated: whether it runs under the emulator.
     """
@@ -56,6 +59,7 @@ def check(
     session: Session,
     targets: Iterable[str],
     *,
+    suite: str | None,
     tests: Sequence[str],
     artefact_only: bool,
     jobs: int | None,
@@ -64,7 +68,7 @@ def check(
     listener: Listener | None,
 ) -> Iterator[TargetReport]:
     """See `Session.check`."""
-    subjects = [_subject(session, target) for target in dict.fromkeys(targets)]
+    subjects = [_subject(session, target, suite) for target in dict.fromkeys(targets)]
     wanted = [SHELL, _USERLAND]
     for subject in subjects:
         wanted += [subject.target] if artefact_only else [subject.target, subject.suite]
@@ -81,8 +85,8 @@ def check(
                 artefact=inspecting.verdicts(room, subject.licensed),
             )
             if not artefact_only:
-                room = Room(sandbox, Path(space), _interpreter(subject, subject.suite, paths))
-                report = _with_suite(report, room, subject, tests, jobs, timeout, listener)
+                room = Room(sandbox, Path(space), _with_tests(subject, paths))
+                report = _with_suite(report, room, subject, paths, tests, jobs, timeout, listener)
             yield report
 
 
@@ -90,16 +94,20 @@ def _with_suite(
     report: TargetReport,
     room: Room,
     subject: _Subject,
+    paths: dict[str, Path],
     tests: Sequence[str],
     jobs: int | None,
     timeout: float | None,
     listener: Listener | None,
 ) -> TargetReport:
-    names = suite.files_of(room)
+    package = subject.expectations.package
+    suite = PackageTests(package, paths[subject.suite]) if package else Regrtest()
+    names = suite.files(room)
     core = subject.expectations.core if subject.emulated else ()
-    chosen = suite.chosen(names, tests or core)
+    chosen = suites.chosen(names, tests or core)
     started = time.monotonic()
-    results = suite.run(
+    results = suites.run(
+        suite,
         room,
         chosen,
         jobs=jobs or os.cpu_count() or 1,
@@ -111,6 +119,7 @@ def _with_suite(
     )
     return msgspec.structs.replace(
         report,
+        suite=f"The test suite of {package}" if package else report.suite,
         results=tuple(results),
         judgement=expectation.judge(results, expected, whole=len(chosen) == len(names)),
         files=len(names),
@@ -118,23 +127,31 @@ def _with_suite(
     )
 
 
-def _subject(session: Session, target: str) -> _Subject:
+def _subject(session: Session, target: str, suite: str | None) -> _Subject:
     name, _, revision = target.partition("@")
     evaluator = session.evaluator(revision or None)
     wanted = evaluator.parse_target(name)
     recipe = evaluator.recipe_for(wanted.recipe, wanted.versions)
-    file = evaluator.file_of(wanted.recipe, f"{DIRECTORY}/{{}}/{EXPECTATIONS}")
-    if file is None:
+    expectations = _expectations(evaluator, wanted.recipe)
+    if expectations is None or not expectations.suite:
         raise UsageError(
-            f"{target} cannot be checked: there is no {DIRECTORY}/{wanted.recipe}/{EXPECTATIONS}",
+            f"{target} cannot be checked: no {DIRECTORY}/{wanted.recipe}/{EXPECTATIONS} names its test suite",
             hint="only interpreters are checked: `hermetic check cpython-x86_64`",
         )
-    expectations = expectation.parse(evaluator.files[file], file)
+    tests = expectations.suite + target.removeprefix(wanted.recipe)
+    if suite is not None:
+        expectations = _expectations(evaluator, suite) if suite in evaluator.known else None
+        if expectations is None or not expectations.package:
+            raise UsageError(
+                f"{suite} has no tests: no {DIRECTORY}/{suite}/{EXPECTATIONS} names a package",
+                hint="the recipe of a package with its tests is meant: --suite numpy-tests",
+            )
+        tests = f"{suite}-{wanted.system.arch}{f'@{revision}' if revision else ''}"
     # The sandbox lets only system calls of the build system through, and those of i386 are others.
     own_calls = wanted.system.triple == BUILD_SYSTEM.triple
     return _Subject(
         target=target,
-        suite=expectations.suite + target.removeprefix(wanted.recipe),
+        suite=tests,
         licensed=("python", "musl", *recipe.host_inputs),
         system=wanted.system,
         version=evaluator.version_of(recipe, wanted.versions),
@@ -142,6 +159,21 @@ def _subject(session: Session, target: str) -> _Subject:
         expectations=expectations,
         emulated=not own_calls or wanted.system not in running_on(machine.this()),
     )
+
+
+def _expectations(evaluator: Evaluator, recipe: str) -> Expectations | None:
+    """What stands beside a recipe, which must exist; None if there is nothing."""
+    file = evaluator.file_of(recipe, f"{DIRECTORY}/{{}}/{EXPECTATIONS}")
+    return None if file is None else expectation.parse(evaluator.files[file], file)
+
+
+def _with_tests(subject: _Subject, paths: dict[str, Path]) -> Interpreter:
+    """The interpreter that has the test suite, or the one that gets a package with its own."""
+    if not subject.expectations.package:
+        return _interpreter(subject, subject.suite, paths)
+    plain = _interpreter(subject, subject.target, paths)
+    mounts = (*plain.mounts, Mount(str(paths[subject.suite]), PLACE))
+    return msgspec.structs.replace(plain, mounts=mounts, env={"PYTHONPATH": PLACE})
 
 
 def _interpreter(subject: _Subject, target: str, paths: dict[str, Path]) -> Interpreter:

@@ -382,6 +382,7 @@ class Session(Opened):
         self,
         targets: Iterable[str],
         *,
+        suite: str | None = None,
         tests: Sequence[str] = (),
         artefact_only: bool = False,
         jobs: int | None = None,
@@ -389,9 +390,10 @@ class Session(Opened):
         substitute: Iterable[Path] = (),
         listener: Listener | None = None,
     ) -> tuple[TargetReport, ...]:
-        """Check interpreters: what their files are, and CPython's test suite.
+        """Check interpreters: what their files are, and a test suite.
 
         Args:
+            suite: the recipe of a package with its test suite; None for CPython's own.
             tests: names of test files; `*` matches anything. None: all, or the core if an emulator is needed.
             artefact_only: run no tests.
             jobs: how many test files run at the same time; None: one for each core.
@@ -410,6 +412,7 @@ class Session(Opened):
             checking.check(
                 self,
                 targets,
+                suite=suite,
                 tests=tests,
                 artefact_only=artefact_only,
                 jobs=jobs,

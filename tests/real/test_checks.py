@@ -35,6 +35,14 @@ def test_cpythons_own_tests_run_on_the_interpreter_with_tests(tmp_path: Path) ->
     assert f"| {NATIVE} |" in report.read_text()
 
 
+def test_the_test_suite_of_a_package_runs_on_the_interpreter(tmp_path: Path) -> None:
+    junit, name = tmp_path / "junit.xml", "numpy.fft.tests.test_helper"
+    hermetic("check", NATIVE, "--suite", "numpy-tests", "--tests", name, "--junit", str(junit))
+    (found,) = ElementTree.parse(junit).getroot()
+    assert found.get("name") == f"{NATIVE}.{name}"
+    assert int(found.get("tests") or 0) > 3
+
+
 MADE = """
 import unittest
 

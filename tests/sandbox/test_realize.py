@@ -159,6 +159,14 @@ def test_patches_are_applied_in_order_and_further_sources_stand_beside(project: 
     assert (project.realized("lib") / "text").read_text() == "three\nbeside\n"
 
 
+def test_extra_files_are_there_as_they_were_downloaded(project: Project) -> None:
+    path = project.source("data", {"text": "one\n"})
+    project.recipe("lib", 'cp files/* "$out"\n', extra_files=["data"])
+    (file,) = project.realized("lib").iterdir()
+    assert file.name == path.removeprefix("/")
+    assert file.read_bytes() == archive("data-1.0", {"text": "one\n"})
+
+
 def test_a_patch_may_be_in_any_encoding_and_its_offset_is_told(project: Project) -> None:
     project.source("lib", {"text": "".join(f"line {n}\n" for n in range(1, 10))})
     project.recipe("lib", 'cp text "$out/text"\n', source="lib", patches=["0001-a.patch"])

@@ -11,6 +11,8 @@ import pytest
 from hermetic.check import artefact, expectation, suite
 from hermetic.check.artefact import Files, Program, Run, Segment
 from hermetic.check.expectation import Expected, applying, judge
+from hermetic.check.package import PackageTests
+from hermetic.check.regrtest import Regrtest
 from hermetic.check.report import TargetReport, markdown
 from hermetic.check.result import Case, FileResult, read_junit, write_junit
 from hermetic.check.room import Ran
@@ -114,7 +116,8 @@ ENDED = Result(exit_status=0, signal=None, timed_out=False, cancelled=False, sec
 
 
 def concluded(kept: bytes = b"", output: str = "", **changes: object) -> FileResult:
-    return suite.concluded("test_json", Ran(msgspec.structs.replace(ENDED, **changes), kept, output), 60)
+    ran = Ran(msgspec.structs.replace(ENDED, **changes), kept, output)
+    return suite.concluded(Regrtest(), "test_json", ran, 60)
 
 
 def test_each_test_of_a_junit_file_has_its_outcome() -> None:
@@ -168,6 +171,36 @@ def test_results_are_written_as_junit() -> None:
     assert root[1].findtext("system-out") == "bell ? and more"
 
 
+PYTEST = b"""<testsuites><testsuite name="pytest">
+<testcase classname="numpy.tests.test_x.TestA" name="test_good[1-a.b]"/>
+<testcase classname="numpy.tests.test_x" name="test_bad"><failure>...</failure></testcase>
+<testcase classname="numpy.tests.test_x" name="test_later"><skipped>...</skipped></testcase>
+</testsuite></testsuites>"""
+
+
+def test_tests_of_a_package_are_named_by_module_class_and_parameters() -> None:
+    assert {case.name: case.outcome for case in read_junit(PYTEST, "numpy.tests.test_x")} == {
+        "numpy.tests.test_x.TestA.test_good[1-a.b]": "passed",
+        "numpy.tests.test_x.test_bad": "failed",
+        "numpy.tests.test_x.test_later": "skipped",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kept", "exit_status", "status"),
+    [
+        (PYTEST, 1, "failed"),
+        (b"<testsuites/>", 5, "skipped"),
+        (b"", 3, "crashed"),
+        (b"<testsuites/>", 2, "failed"),
+    ],
+)
+def test_a_file_of_a_package_ends_as_pytest_says(kept: bytes, exit_status: int, status: str) -> None:
+    ran = Ran(msgspec.structs.replace(ENDED, exit_status=exit_status), kept, "")
+    tests = PackageTests("numpy", Path("/nowhere"))
+    assert suite.concluded(tests, "numpy.tests.test_x", ran, 60).status == status
+
+
 def test_patterns_choose_test_files() -> None:
     names = ("test_asyncio.test_events", "test_asyncio.test_tasks", "test_json", "test_re")
     assert suite.chosen(names, ()) == names
@@ -199,6 +232,9 @@ WRONG = {
     "an unknown target": ('"emulated"', '"aarch46"', f"{FILE}:11", "aarch64"),
     "a line that is none": ('"3.13"', '"newest"', f"{FILE}:12", "3.13"),
     "a test that is none": ('"test_json.T', '"json.T', f"{FILE}:5", "test_json"),
+    "no suite": ('suite = "cpython-tests"\n', "", FILE, "package"),
+    "a suite and a package": ('suite = "cpython-tests"', 'suite = "x"\npackage = "numpy"', FILE, "suite"),
+    "a test of another package": ('suite = "cpython-tests"', 'package = "numpy"', f"{FILE}:5", "numpy.tests"),
     "no tests": ('["test_threading.*"]', "[]", f"{FILE}:10", "remove"),
     "no reason": ('"qemu"', '" "', f"{FILE}:13", "say why"),
 }
@@ -273,6 +309,12 @@ def test_neither_failures_nor_passes_may_surprise(
     assert [finding.test for finding in judge([result], expected).findings] == surprises
 
 
+def test_an_expectation_about_a_test_is_about_all_its_parameters() -> None:
+    expected = Expected("test_json.A.a", "fails", "group")
+    names = ("a", "a[1]", "a[x.y]", "a.b", "ab", "b[a]")
+    assert [name for name in names if expected.fits(f"test_json.A.{name}")] == ["a", "a[1]", "a[x.y]", "a.b"]
+
+
 def test_an_expectation_about_no_file_is_out_of_date_once_all_files_ran() -> None:
     expected = [Expected("test_gone", "skipped", "group")]
     assert judge([PASSED], expected).findings == ()
@@ -292,13 +334,19 @@ def test_the_table_names_each_target_once() -> None:
         seconds=125.0,
     )
     assert report.good
-    assert "| cpython-x86_64 | 3.13.15 | 1 of 480 | 0 | 0 | 1 | 0 | 1 | 2 |" in markdown([report])
+    row = "| cpython-x86_64 | 3.13.15 | 1 of 480 | 0 | 0 | 1 | 0 | 1 | 2 |"
+    assert row in markdown([report])
+    of_a_package = msgspec.structs.replace(report, suite="The test suite of numpy")
+    assert markdown([report, of_a_package]).count(f"{row}\n\n## The") == 2
 
 
 # -- what the project says
 
 
 def test_the_projects_own_expectations_are_valid() -> None:
-    path = Path(__file__).resolve().parents[2] / FILE
-    found = expectation.parse(path.read_bytes(), FILE)
-    assert found.suite == "cpython-tests"
+    root = Path(__file__).resolve().parents[2]
+    found = [
+        expectation.parse((root / file).read_bytes(), file)
+        for file in (FILE, "derivations/numpy-tests/expectations.toml")
+    ]
+    assert [one.suite or one.package for one in found] == ["cpython-tests", "numpy"]

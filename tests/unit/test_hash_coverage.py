@@ -45,6 +45,10 @@ CHANGES = {
     "toolchain": lambda: edited("derivations/clang/build.sh", "compiler", "other-compiler"),
     "userland": lambda: edited("derivations/userland/build.sh", "applets", "more-applets"),
     "shell": lambda: edited(LOCK, pin("busybox"), pin("busybox", content=b"another shell")),
+    "a file more": lambda: edited("derivations/app/recipe.toml", "[env]", 'extra-files = ["tool"]\n[env]'),
+    "a file more for this system": lambda: edited(
+        "derivations/app/recipe.toml", "[env]", '[system.aarch64]\nextra-files = ["tool"]\n[env]'
+    ),
     "name of an environment variable": lambda: edited("derivations/app/recipe.toml", "FLAVOUR", "TASTE"),
 }
 
@@ -73,6 +77,9 @@ NO_CHANGES = {
     "a patch that no recipe names": lambda: files(**{"patches/lib/0009-z.patch": "later"}),
     "a section for another version": lambda: edited(
         "derivations/app/recipe.toml", "[env]", '[version."2".env]\nFLAVOUR = "new"\n[env]'
+    ),
+    "a file more for another system": lambda: edited(
+        "derivations/app/recipe.toml", "[env]", '[system.s390x]\nextra-files = ["tool"]\n[env]'
     ),
     "a list of systems": lambda: edited(
         "derivations/app/recipe.toml", "[env]", 'systems = ["aarch64", "x86_64"]\n[env]'

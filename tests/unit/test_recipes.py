@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermetic.derivation.instantiate import Evaluator
-from hermetic.derivation.value import Build, Unpack
+from hermetic.derivation.value import Build, Fetch, Unpack
 from hermetic.errors import HermeticError, RecipeError, UsageError
 from hermetic.project.files import find_root
 from tests.support.project_files import BASE, edited, files, instance, pin
@@ -36,6 +36,24 @@ WRONG = {
         f"{APP}:5",
         ["aarch46"],
         "aarch64",
+    ),
+    "a section for an unknown system": (
+        edited(APP, "[env]", "[system.aarch46]\n[env]"),
+        f"{APP}:5",
+        ["aarch46"],
+        "aarch64",
+    ),
+    "an unknown file": (
+        edited(APP, "[env]", '[system.aarch64]\nextra-files = ["lip"]\n[env]'),
+        f"{APP}:6",
+        ["unknown source 'lip'"],
+        "lib",
+    ),
+    "two files of one name": (
+        edited(APP, "[env]", 'extra-files = ["busybox", "busybox"]\n[env]'),
+        f"{APP}:5",
+        ['"busybox-1.0.tar.gz"'],
+        "once",
     ),
     "an unknown table": (
         edited(APP, "[env]", '[provide.env]\nCC = "gcc"\n[env]'),
@@ -205,6 +223,16 @@ def test_patches_belong_to_the_unpacked_source() -> None:
     graph = instance(files()).graph
     unpacked = [d for d in graph.derivations.values() if isinstance(d, Unpack) and d.name == "lib"]
     assert [p.name for u in unpacked for p in u.patches] == ["0001-a.patch", "0002-b.patch"]
+
+
+def test_extra_files_are_not_unpacked_and_depend_on_the_system() -> None:
+    project = edited(APP, "[env]", 'extra-files = ["tool"]\n[system.aarch64]\nextra-files = ["lib"]\n[env]')
+    for target, names in (("app-aarch64", {"tool", "lib"}), ("app-x86_64", {"tool"})):
+        graph = instance(project, target).graph
+        sources = build_of(project, target).sources
+        found = {path: graph[drv_id] for path, drv_id in sources.items() if path != "/build/source"}
+        assert found.keys() == {f"/build/files/{name}-1.0.tar.gz" for name in names}
+        assert all(isinstance(drv, Fetch) for drv in found.values())
 
 
 def test_a_pinned_version_can_be_asked_for_by_name() -> None:
