@@ -18,7 +18,9 @@ from tests.support.settings import TAKEN
 CHECKOUT = Path(__file__).resolve().parents[2]
 # The interpreters that are tried, and those of them that run on this machine as they are.
 TARGETS = tuple(
-    os.environ.get("HERMETIC_TEST_TARGETS", "cpython-x86_64 cpython-aarch64 cpython-i386").split()
+    os.environ.get(
+        "HERMETIC_TEST_TARGETS", "cpython-x86_64 cpython-aarch64 cpython-i386 cpython-sealed-x86_64"
+    ).split()
 )
 NATIVE = tuple(t for t in TARGETS if SYSTEMS[t.rpartition("-")[2]] in running_on(machine.this()))
 
@@ -92,5 +94,5 @@ def index_settings() -> dict[str, str]:
     return {
         k: v
         for k, v in os.environ.items()
-        if k.startswith(("PIP_", "UV_", "SSL_CERT_")) or k.lower().endswith("_proxy")
+        if k.startswith(("PIP_", "UV_", "SSL_CERT_", "REQUESTS_")) or k.lower().endswith("_proxy")
     }

@@ -13,7 +13,8 @@ from tests.real.conftest import environment, index_settings, line
 
 Run = Callable[..., str]
 
-TOOLS = ("uv", "virtualenv", "pipx", "pex", "tox")
+# PDM does not start with the newest hishel.
+TOOLS = ("uv", "virtualenv", "pipx", "pex", "tox", "poetry", "pdm", "hishel<2")
 # All its releases come as wheels for single platforms; there is no pure one.
 BINARY_ONLY = "pyyaml>=6"
 
@@ -122,6 +123,47 @@ def test_pex(run: Run, python: str) -> None:
     # Its default is a version of pip that not every index has.
     run("pex", "six", "--python", python, "--pip-version", "25.3", "-o", "six.pex")
     assert "1." in run(python, "six.pex", "-c", "import six; print(six.__version__)")
+
+
+def project_with(requirement: str, python: str, directory: Path) -> None:
+    """Write a project for tools that read pyproject.toml."""
+    (directory / "pyproject.toml").write_text(
+        f'[project]\nname = "trial"\nversion = "1"\ndependencies = ["{requirement}"]\n'
+        f'requires-python = "=={line(Path(python).parents[1])}.*"\n'
+    )
+
+
+def reached(call: Callable[[], str]) -> str:
+    """What a tool prints that knows no index but one, which may be out of reach."""
+    try:
+        return call()
+    except AssertionError as error:
+        if "All attempts to connect" in str(error) or "ConnectError" in str(error):
+            pytest.skip("the index that this tool takes by default cannot be reached")
+        raise
+
+
+def test_poetry(run: Run, python: str, loads: bool, tmp_path: Path) -> None:
+    project_with(BINARY_ONLY, python, tmp_path)
+    settings = {"POETRY_VIRTUALENVS_IN_PROJECT": "1", "POETRY_INSTALLER_ONLY_BINARY": ":all:"}
+    run("poetry", "env", "use", python, **settings)
+    reached(lambda: run("poetry", "lock", "-n", **settings))
+    said = run("poetry", "install", "-n", "--no-root", status=0 if loads else 1, **settings)
+    if loads:
+        assert run(".venv/bin/python", "-I", "-c", LOADS_YAML) == "{'a': [1, 'x']}\n"
+    else:
+        assert "pyyaml" in said.lower()
+
+
+def test_pdm(run: Run, python: str, loads: bool, tmp_path: Path) -> None:
+    project_with(BINARY_ONLY, python, tmp_path)
+    run("pdm", "use", "-f", python)
+    reached(lambda: run("pdm", "lock"))
+    said = run("pdm", "install", "--no-self", status=0 if loads else 1, PDM_ONLY_BINARY=":all:")
+    if loads:
+        assert run(".venv/bin/python", "-I", "-c", LOADS_YAML) == "{'a': [1, 'x']}\n"
+    else:
+        assert "pyyaml" in said.lower()
 
 
 def test_tox(run: Run, python: str, tmp_path: Path) -> None:
