@@ -19,7 +19,9 @@ def test_the_artefact_is_what_it_should_be(target: str) -> None:
     assert lines
     tried = [line for line in lines if line.startswith(f"{target}: ")]
     untried = [line for line in tried if line.endswith("not tried")]
-    assert len(untried) == (0 if target.endswith(platform.machine()) else 2), "the trials need a native interpreter"
+    assert len(untried) == (0 if target.endswith(platform.machine()) else 2), (
+        "the trials need a native interpreter"
+    )
     assert all(line.endswith(": good") for line in tried if line not in untried)
 
 

@@ -94,6 +94,18 @@ def test_uv_installs_the_wheels_that_can_be_loaded(run: Run, python: str, loads:
         assert "pyyaml" in run(*install, status=1).lower()
 
 
+def test_the_tags_are_those_of_musl(run: Run, python: str, loads: bool) -> None:
+    code = """
+import glob, sys, sysconfig
+sys.path += glob.glob(sysconfig.get_path("stdlib") + "/ensurepip/_bundled/pip-*.whl")
+from pip._vendor.packaging.tags import platform_tags
+print(*platform_tags())
+"""
+    machine = "x86_64" if run(python, "-c", "print(__import__('sys').maxsize >> 32)") != "0\n" else "i686"
+    musl = [f"musllinux_1_{minor}_{machine}" for minor in (2, 1, 0)] if loads else []
+    assert run(python, "-I", "-S", "-c", code).split() == [f"linux_{machine}", *musl]
+
+
 def test_pip(run: Run, python: str, loads: bool) -> None:
     run(python, "-m", "venv", "env")
     run("env/bin/pip", "install", "six")
