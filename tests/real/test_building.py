@@ -50,7 +50,7 @@ SCRIPT = """
 cat >trial.c <<'END'
 {source}
 END
-suffix=$(sed -n "s/^ 'EXT_SUFFIX': '\\(.*\\)',$/\\1/p" "${name}"/lib/python3*/_sysconfigdata_*.py)
+suffix=$(sed -n "s/^ *'EXT_SUFFIX': '\\(.*\\)',$/\\1/p" "${name}"/lib/python3*/_sysconfigdata_*.py)
 $CC -O2 -fPIC "-I$(echo "${name}"/include/python3*)" -c trial.c -o trial.o
 mkdir -p "$out"
 $LD -shared -o "$out/trial$suffix" trial.o
@@ -101,10 +101,7 @@ class Builder:
 
     def __init__(self, python: Path, compiler: str, directory: Path, home: Path) -> None:
         self.directory = directory
-        self.env = {
-            **index_settings(),
-            **environment(CC=compiler, HOME=str(home), ZIG_GLOBAL_CACHE_DIR=str(home / "zig")),
-        }
+        self.env = {**index_settings(), **environment(CC=compiler, HOME=str(home))}
         self.run(str(python), "-m", "venv", str(directory))
         self.seals = "False" in self.python("import _imp; print(hasattr(_imp, 'create_dynamic'))")
 
@@ -131,17 +128,18 @@ class Builder:
 
 
 @pytest.fixture(scope="session")
-def zig() -> str:
-    """The compiler's program."""
+def zig(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The command of the compiler, which makes a C library once for each kind of target."""
     (record,) = json.loads(hermetic("realize", "--json", "zig").stdout)
-    return f"{record['path']}/ziglang/zig"
+    cache = tmp_path_factory.mktemp("zig")
+    return f"env ZIG_GLOBAL_CACHE_DIR={cache} {record['path']}/ziglang/zig cc"
 
 
 @pytest.fixture(params=NATIVE)
 def builder(request: pytest.FixtureRequest, outputs: dict[str, Path], zig: str, tmp_path: Path) -> Builder:
     """For each interpreter that runs on this machine."""
     target: str = request.param
-    compiler = f"{zig} cc -target {SYSTEMS[target.rpartition('-')[2]].zig}"
+    compiler = f"{zig} -target {SYSTEMS[target.rpartition('-')[2]].zig}"
     return Builder(outputs[target] / "bin/python3", compiler, tmp_path / "env", tmp_path)
 
 
@@ -189,9 +187,9 @@ def test_what_pip_has_built_for_another_python_is_not_taken(
     if ours is None or theirs is None:
         pytest.skip(f"a Python of the same release is not here: {other}")
     install = ("install", "--no-binary", "markupsafe", "markupsafe")
-    cc = f"{zig} cc"
-    first = Builder(Path(theirs), cc, tmp_path / "theirs", tmp_path)
-    second = Builder(ours / "bin/python3", f"{cc} -target x86_64-linux-musl", tmp_path / "ours", tmp_path)
+    musl = f"{zig} -target x86_64-linux-musl"
+    first = Builder(Path(theirs), zig if other == "glibc" else musl, tmp_path / "theirs", tmp_path)
+    second = Builder(ours / "bin/python3", musl, tmp_path / "ours", tmp_path)
     loads = "import markupsafe._speedups"
     for builder in (first, second):
         assert "Building wheel" in builder.pip(*install)
