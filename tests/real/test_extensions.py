@@ -37,6 +37,7 @@ PACKAGES = {
         "b'hi'",
     ),
     "grpcio": (
+        "import os; os.environ['GRPC_VERBOSITY'] = 'NONE'\n"
         "import grpc; from concurrent.futures import ThreadPoolExecutor\n"
         "upper = grpc.unary_unary_rpc_method_handler(lambda request, context: request.upper())\n"
         "server = grpc.server(ThreadPoolExecutor(2))\n"
