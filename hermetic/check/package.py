@@ -8,7 +8,7 @@ from typing import Final
 from hermetic.check.room import WORK, Ran, Room
 from hermetic.check.suite import JUNIT, unusable
 
-PLACE: Final = "/packages"  # where the package, pytest and what they need are in the sandbox
+PLACE: Final = "/packages"  # where the package, pytest and what they need are; programs in `bin`
 _OPTIONS: Final = (
     "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-m", "not slow",
     "-c", "/dev/null", "--rootdir", PLACE, "--junit-xml", f"{WORK}/{JUNIT}",

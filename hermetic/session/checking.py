@@ -173,7 +173,8 @@ def _with_tests(subject: _Subject, paths: dict[str, Path]) -> Interpreter:
         return _interpreter(subject, subject.suite, paths)
     plain = _interpreter(subject, subject.target, paths)
     mounts = (*plain.mounts, Mount(str(paths[subject.suite]), PLACE))
-    return msgspec.structs.replace(plain, mounts=mounts, env={"PYTHONPATH": PLACE})
+    path = f"{PLACE}/bin:{plain.path}"
+    return msgspec.structs.replace(plain, mounts=mounts, path=path, env={"PYTHONPATH": PLACE})
 
 
 def _interpreter(subject: _Subject, target: str, paths: dict[str, Path]) -> Interpreter:
