@@ -307,7 +307,7 @@ def test_without_proc(native_env: Environment, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == (said + "\n", "")
 
 
-def test_ctypes_finds_functions_and_data_of_the_program(native_env: Environment) -> None:
+def test_ctypes_finds_functions_and_data_of_the_program(env: Environment) -> None:
     code = """
 import ctypes, ctypes.util
 print(ctypes.c_char_p.in_dll(ctypes.CDLL(None), "program_invocation_short_name").value)
@@ -318,4 +318,4 @@ print(z.zlibVersion() >= b"1.3")
 for name in ("SSL_new", "sqlite3_open", "deflate", "mi_malloc", "ffi_call"):
     assert not hasattr(ctypes.CDLL(None), name), name
 """
-    assert native_env.run("-c", code) == "b'python'\nTrue\nTrue\n"
+    assert env.run("-c", code) == "b'python'\nTrue\nTrue\n"
