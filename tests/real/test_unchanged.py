@@ -38,6 +38,7 @@ def writable(native: Path, tmp_path: Path) -> Path:
 def python(tree: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(tree / "bin/python3"), *args],
+        cwd=tree.parent,  # which is where modules are looked for first
         env=environment(**env),
         capture_output=True,
         text=True,

@@ -146,10 +146,10 @@ def extension_modules_that_cannot_be_loaded_are_refused_in_words() -> None:
     import importlib.machinery
     import sysconfig
 
+    suffixes = importlib.machinery.EXTENSION_SUFFIXES
+    assert suffixes[0] == sysconfig.get_config_var("EXT_SUFFIX") and "linux-musl" in suffixes[0], suffixes
+    assert suffixes[1:] == [".abi3.so", ".so"], suffixes
     if LOADS:
-        suffixes = importlib.machinery.EXTENSION_SUFFIXES
-        assert suffixes[0] == sysconfig.get_config_var("EXT_SUFFIX") and "linux-musl" in suffixes[0], suffixes
-        assert suffixes[1:] == [".abi3.so", ".so"], suffixes
         with tempfile.TemporaryDirectory() as folder:
             glibc = suffixes[0].replace("musl", "gnu")
             for name in (f"wrong{glibc}", "text.abi3.so"):
@@ -164,7 +164,6 @@ def extension_modules_that_cannot_be_loaded_are_refused_in_words() -> None:
                     raise AssertionError("loaded")
             sys.path.remove(folder)
         return
-    assert importlib.machinery.EXTENSION_SUFFIXES == []
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "fast.abi3.so").write_bytes(b"\x7fELF")
         Path(folder, "both.abi3.so").write_bytes(b"\x7fELF")

@@ -40,4 +40,5 @@ def main(library: Path) -> None:
     library.write_bytes(elf)
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
