@@ -40,6 +40,19 @@ def hermetic(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]
     return done
 
 
+def realize_beside_our_recipes(project: Path, *targets: str) -> dict[str, Path]:
+    """Realize targets of a directory that has recipes of its own. Ours are copied there, the store is ours.
+
+    Returns the store path of each target.
+    """
+    for name in ("derivations", "patches"):
+        shutil.copytree(CHECKOUT / name, project / name, dirs_exist_ok=True)
+    shutil.copy(CHECKOUT / "flake-like.lock", project)
+    store = TAKEN.get("HERMETIC_STORE", str(CHECKOUT / "store"))
+    done = hermetic("--project", str(project), "--store", store, "realize", "--json", *targets)
+    return {r["target"]: Path(r["path"]) for r in json.loads(done.stdout)}
+
+
 @pytest.fixture(scope="session")
 def outputs() -> dict[str, Path]:
     """The interpreters: target to store path."""

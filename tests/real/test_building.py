@@ -11,15 +11,14 @@ import pytest
 
 from hermetic.systems import SYSTEMS
 from tests.real.conftest import (
-    CHECKOUT,
     NATIVE,
     TARGETS,
     environment,
     hermetic,
     index_settings,
     line,
+    realize_beside_our_recipes,
 )
-from tests.support.settings import TAKEN
 
 SOURCE = """
 #include <Python.h>
@@ -64,21 +63,16 @@ def test_our_toolchain_builds_what_the_interpreter_loads(
     target: str, outputs: dict[str, Path], tmp_path: Path
 ) -> None:
     project = tmp_path / "project"
-    for name in ("derivations", "patches"):
-        shutil.copytree(CHECKOUT / name, project / name)
-    shutil.copy(CHECKOUT / "flake-like.lock", project)
     interpreter, _, arch = target.rpartition("-")
     recipe = project / "derivations/extension-trial"
-    recipe.mkdir()
+    recipe.mkdir(parents=True)
     (recipe / "recipe.toml").write_text(RECIPE.format(interpreter=interpreter))
     variable = interpreter.replace("-", "_").replace(".", "_")
     (recipe / "build.sh").write_text(
         SCRIPT.replace("{source}", SOURCE).replace("{name}", "{" + variable + "}")
     )
-    store = TAKEN.get("HERMETIC_STORE", str(CHECKOUT / "store"))
-    targets = (f"extension-trial-{arch}", "qemu-user")
-    done = hermetic("--project", str(project), "--store", store, "realize", "--json", *targets)
-    module, emulators = (record["path"] for record in json.loads(done.stdout))
+    paths = realize_beside_our_recipes(project, f"extension-trial-{arch}", "qemu-user")
+    module, emulators = (str(path) for path in paths.values())
     emulator = () if target in NATIVE else (f"{emulators}/usr/bin/{SYSTEMS[arch].qemu}",)
     said = subprocess.run(
         [*emulator, str(outputs[target] / "bin/python3"), "-c", USES],

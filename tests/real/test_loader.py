@@ -24,8 +24,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from hermetic.session import machine
 from hermetic.systems import SYSTEMS, System, running_on
-from tests.real.conftest import CHECKOUT, TARGETS, hermetic
-from tests.support.settings import TAKEN
+from tests.real.conftest import TARGETS, hermetic, realize_beside_our_recipes
 
 SOURCES = Path(__file__).with_name("loader")
 ARCHITECTURES = tuple(dict.fromkeys(target.rpartition("-")[2] for target in TARGETS))
@@ -83,7 +82,7 @@ class Trial:
 
 def recipe(directory: Path) -> None:
     """Write the recipe of the program; its script contains the sources."""
-    directory.mkdir()
+    directory.mkdir(parents=True)
     shutil.copy(SOURCES / "recipe.toml", directory)
     script = ["mkdir libraries\n"]
     sources = [*SOURCES.glob("*.[ch]"), SOURCES / "widen.py", *(SOURCES / "libraries").iterdir()]
@@ -98,14 +97,9 @@ def recipe(directory: Path) -> None:
 def trials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trial]:
     """By architecture: what a project builds that has our recipes and one more."""
     project = tmp_path_factory.mktemp("loader")
-    for name in ("derivations", "patches"):
-        shutil.copytree(CHECKOUT / name, project / name)
-    shutil.copy(CHECKOUT / "flake-like.lock", project)
     recipe(project / "derivations/loader-trial")
-    store = TAKEN.get("HERMETIC_STORE", str(CHECKOUT / "store"))
     targets = [f"loader-trial-{arch}" for arch in ARCHITECTURES]
-    done = hermetic("--project", str(project), "--store", store, "realize", "--json", *targets, "qemu-user")
-    paths = {r["target"]: Path(r["path"]) for r in json.loads(done.stdout)}
+    paths = realize_beside_our_recipes(project, *targets, "qemu-user")
     emulators = paths.pop("qemu-user")
     return {t: Trial(SYSTEMS[a], paths[t], emulators) for a, t in zip(ARCHITECTURES, targets, strict=True)}
 
