@@ -23,6 +23,8 @@ TARGETS = tuple(
     ).split()
 )
 NATIVE = tuple(t for t in TARGETS if SYSTEMS[t.rpartition("-")[2]] in running_on(machine.this()))
+# Prints whether an interpreter loads extension modules.
+LOADS_EXTENSIONS = "import _imp; print(hasattr(_imp, 'create_dynamic'))"
 
 
 def hermetic(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:

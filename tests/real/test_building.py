@@ -11,6 +11,7 @@ import pytest
 
 from hermetic.systems import SYSTEMS
 from tests.real.conftest import (
+    LOADS_EXTENSIONS,
     NATIVE,
     TARGETS,
     environment,
@@ -97,7 +98,7 @@ class Builder:
         self.directory = directory
         self.env = {**index_settings(), **environment(CC=compiler, HOME=str(home))}
         self.run(str(python), "-m", "venv", str(directory))
-        self.seals = "False" in self.python("import _imp; print(hasattr(_imp, 'create_dynamic'))")
+        self.seals = "False" in self.python(LOADS_EXTENSIONS)
 
     def run(self, *command: str, status: int = 0) -> str:
         done = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import environment, index_settings, line
+from tests.real.conftest import LOADS_EXTENSIONS, environment, index_settings, line
 
 Run = Callable[..., str]
 
@@ -82,7 +82,7 @@ LOADS = "import rpds; print(rpds.HashTrieMap().insert(1, 2)[1])"
 @pytest.fixture
 def loads(run: Run, python: str) -> bool:
     """Whether the interpreter loads extension modules."""
-    return run(python, "-c", "import _imp; print(hasattr(_imp, 'create_dynamic'))") == "True\n"
+    return run(python, "-c", LOADS_EXTENSIONS) == "True\n"
 
 
 def test_uv_installs_the_wheels_that_can_be_loaded(run: Run, python: str, loads: bool) -> None:

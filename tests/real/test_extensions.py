@@ -14,7 +14,17 @@ import pytest
 from hermetic.derivation.instantiate import Evaluator
 from hermetic.project.files import read_worktree
 from hermetic.systems import SYSTEMS, System
-from tests.real.conftest import CHECKOUT, NATIVE, TARGETS, environment, hermetic, library, line, own_copy
+from tests.real.conftest import (
+    CHECKOUT,
+    LOADS_EXTENSIONS,
+    NATIVE,
+    TARGETS,
+    environment,
+    hermetic,
+    library,
+    line,
+    own_copy,
+)
 
 LINE = "3.13"  # of the interpreters that the wheels are for
 WHEELS = "wheels"  # the recipe
@@ -117,7 +127,7 @@ class Environment:
         emulator = paths["qemu-user"] / "usr/bin" / _system(target).qemu
         self._command = () if target in NATIVE else (str(emulator),)
         self._python = self.tree / "bin/python3"
-        if self.run("-c", "import _imp; print(hasattr(_imp, 'create_dynamic'))") != "True\n":
+        if self.run("-c", LOADS_EXTENSIONS) != "True\n":
             pytest.skip("this interpreter is sealed")
         self.run("-m", "venv", "--without-pip", str(directory))
         self._python = directory / "bin/python"
